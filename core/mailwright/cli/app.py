@@ -1,0 +1,128 @@
+"""Commands and their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+EPILOG = "Exit codes: 0 sent or fine · 1 not delivered · 2 wrong input, nothing was sent · 3 outcome unknown"
+
+app = typer.Typer(
+    name="mailwright",
+    help="Send e-mail: documents in, mail and receipts out. Start with: mailwright demo",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help starts in half the time
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+State = Annotated[Path | None, typer.Option("--state", help="The flow's state: a file with input and context.")]
+Node = Annotated[Path, typer.Argument(help="A node document: JSON, TOML or YAML.")]
+AttachRoot = Annotated[Path | None, typer.Option(help="Folder that file attachments may come from.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        from mailwright import __version__  # noqa: PLC0415 - rarely asked for
+
+        typer.echo(f"mailwright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take options before the command."""
+
+
+@app.command()
+def demo(json: Json = False) -> None:
+    """Send a letter to a server of our own on this machine, and show what happened."""
+    from mailwright.cli import demo as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.run, json=json)
+
+
+@app.command()
+def send(
+    node: Node,
+    state: State = None,
+    attach_root: AttachRoot = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; connect to nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Run a Send Email node."""
+    from mailwright.cli import send as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.run, node, state, attach_root=attach_root, dry_run=dry_run, json=json)
+
+
+@app.command()
+def check(node: Node, state: State = None, json: Json = False) -> None:
+    """Find every mistake in a node document, without network."""
+    from mailwright.cli import check as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.run, node, state, json=json)
+
+
+@app.command()
+def compose(
+    node: Node,
+    state: State = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of stdout.")] = None,
+    attach_root: AttachRoot = None,
+    json: Json = False,
+) -> None:
+    """Write a node's letter as .eml without sending it; lifecycle hooks do not run."""
+    from mailwright.cli import compose as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.run, node, state, output=output, attach_root=attach_root, json=json)
+
+
+@app.command()
+def schema(kind: Annotated[Literal["node", "connection"], typer.Argument(help="Which document.")] = "node") -> None:
+    """Print the JSON Schema of a document, installed plugins included."""
+    from mailwright.cli import schema as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.run, kind)
+
+
+@app.command()
+def plugins(json: Json = False) -> None:
+    """List every plugin, what it adds, and why one was left out."""
+    from mailwright.cli import plugins as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.run, json=json)
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is a free one.")] = 1025,
+    folder: Annotated[Path | None, typer.Option(help="Keep each message there as .eml.")] = None,
+) -> None:
+    """Receive mail on this machine until Ctrl-C; use it with provider = "sandbox"."""
+    from mailwright.cli import sandbox as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.run, port, folder)
+
+
+def _run(command: Any, *arguments: Any, **options: Any) -> None:
+    """Turn what a command returns into the exit code, and every expected error into one clear message."""
+    from mailwright.errors import MailwrightError  # noqa: PLC0415 - after --help
+
+    try:
+        code = command(*arguments, **options)
+    except MailwrightError as error:
+        from mailwright.cli.output import complain  # noqa: PLC0415 - errors only
+
+        code = complain(error, json=bool(options.get("json")))
+    except KeyboardInterrupt:
+        code = 130
+    raise typer.Exit(code)

@@ -1,0 +1,1 @@
+"""The node document and flow state that `mailwright demo` runs."""

@@ -1,0 +1,168 @@
+"""The mailer: what Python code holds in its hands. What it does is in `sending`, imported when the first message goes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from mailwright.errors import ConfigurationError, SendError
+from mailwright.model import Connection, Message, Receipt, failure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from mailwright.connections import Saved
+    from mailwright.ports import Clock, Entropy
+    from mailwright.registry import Registry
+    from mailwright.sending import Sending
+
+
+class Mailer:
+    """Sends messages over one connection, or over the first of several that can be reached.
+
+    Use it as an async context manager; ``send_sync`` needs none. One mailer may be used by any number of tasks.
+
+    Args:
+        connection: A `Connection`, an inline document, the name of a saved one, or a list of these: the next is used
+            only where nothing can be delivered twice.
+        registry: Plugins; default: the process's.
+        connections: Where names are looked up; default: the project's file, then the user's.
+        retries: Further tries for recipients refused for the moment, where the connection says nothing.
+        attachment_limit: Octets of one attachment; None: no limit.
+        attach_root: Folder that ``file`` attachments may come from; None: none may.
+        clock, entropy: Time and randomness.
+    """
+
+    def __init__(
+        self,
+        connection: Connection | Mapping[str, Any] | str | Sequence[Connection | Mapping[str, Any] | str],
+        *,
+        registry: Registry | None = None,
+        connections: Saved | None = None,
+        retries: int = 0,
+        attachment_limit: int | None = None,
+        attach_root: str | Path | None = None,
+        clock: Clock | None = None,
+        entropy: Entropy | None = None,
+    ) -> None:
+        references = (connection,) if isinstance(connection, (Connection, Mapping, str)) else tuple(connection)
+        if not references:
+            msg = "connection: name at least one"
+            raise ConfigurationError(msg)
+        self._references: tuple[Connection | Mapping[str, Any] | str, ...] = references
+        self._options: dict[str, Any] = {
+            "registry": registry,
+            "connections": connections,
+            "retries": retries,
+            "attachment_limit": attachment_limit,
+            "attach_root": attach_root,
+            "clock": clock,
+            "entropy": entropy,
+        }
+        self._made: Sending | None = None
+        self._kept_open = False
+
+    @property
+    def _sending(self) -> Sending:
+        if self._made is None:
+            from mailwright.sending import Sending  # noqa: PLC0415 - what sending needs is paid for by the first message
+
+            self._made = Sending(self._references, **self._options)
+        return self._made
+
+    # -- life of the mailer
+
+    async def __aenter__(self) -> Self:
+        await self._sending.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        self._kept_open = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        from mailwright import background  # noqa: PLC0415 - only the sync twin needs a thread
+
+        self._kept_open = False
+        background.run(self.aclose())
+
+    async def aclose(self) -> None:
+        """Finish what is under way and close every session of this event loop; safe to repeat."""
+        if self._made is not None:
+            await self._made.aclose()
+
+    async def verify(self) -> AsyncIterator[str]:
+        """Connect, encrypt and log in without sending; yields each step passed.
+
+        Raises:
+            MailwrightError: Where it stops.
+        """
+        async for step in self._sending.verify():
+            yield step
+
+    # -- sending
+
+    async def prepare(self, message: Message) -> Message:
+        """Resolve attachments, spool one-shot content, fix Message-ID and Date. Idempotent.
+
+        Raises:
+            MailwrightError: Names the field or the attachment.
+        """
+        return await self._sending.prepare(message)
+
+    async def send(self, message: Message) -> Receipt:
+        """Send one message now.
+
+        Args:
+            message: What to send.
+
+        Returns:
+            The outcome for every recipient; at least one was accepted.
+
+        Raises:
+            SendError: Nobody was accepted; `permanent` is None when that is not certain.
+            MailwrightError: Before a session was opened: a bad message, document, secret or plugin.
+        """
+        receipt = await self._sending.send(message)
+        if not receipt.accepted:
+            cause = failure(receipt)
+            raise SendError(cause.message, receipt=receipt, cause=cause)
+        return receipt
+
+    def send_sync(self, message: Message) -> Receipt:
+        """`send` for code without an event loop: scripts, Django views, Celery tasks. Safe after a fork.
+
+        Inside ``with Mailer(...) as mailer:`` sessions stay open between calls; else each call opens and closes its own.
+        """
+        from mailwright import background  # noqa: PLC0415 - only the sync twin needs a thread
+
+        return background.run(self.send(message) if self._kept_open else self._send_and_close(message))
+
+    async def send_many(
+        self, messages: Iterable[Message] | AsyncIterable[Message], *, concurrency: int = 20
+    ) -> AsyncIterator[Receipt]:
+        """Send a stream of messages; memory stays flat however long it is.
+
+        Args:
+            messages: Taken as they can be sent.
+            concurrency: Messages under way at one time.
+
+        Yields:
+            Receipts in order of completion, with `index`. Nothing is raised for a message: see `Receipt.error`.
+        """
+        async for receipt in self._sending.send_many(messages, concurrency=concurrency):
+            yield receipt
+
+    async def _send_and_close(self, message: Message) -> Receipt:
+        try:
+            return await self.send(message)
+        finally:
+            await self.aclose()

@@ -1,0 +1,7 @@
+"""Message → octets. Pure: clock, ids and boundaries come in as arguments; no event loop, no socket."""
+
+from mailwright.mime.composed import ComposedMessage
+from mailwright.mime.composer import compose
+from mailwright.mime.tree import Structure
+
+__all__ = ["ComposedMessage", "Structure", "compose"]

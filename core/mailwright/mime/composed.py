@@ -1,0 +1,127 @@
+"""A composed message: octets that can be read again and again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import islice
+from typing import Any, Final, cast
+
+from attrs import evolve, field, frozen
+
+from mailwright.errors import MessageError
+from mailwright.mime.fields import check_block, fold
+from mailwright.mime.transfer import Base64
+from mailwright.mime.tree import Node, Segment, Structure, structure_of
+from mailwright.model.text import FIELD_NAME
+from mailwright.ports import Need
+
+Offload = Callable[..., Awaitable[Any]]
+"""Runs a function with its arguments elsewhere, such as `asyncio.to_thread`."""
+
+_STEPS_PER_TURN: Final = 12  # half a megabyte per change of thread
+
+
+@frozen(eq=False)
+class ComposedMessage:
+    """Finished octets, replayable and never changed; made by `compose`.
+
+    Attributes:
+        message_id: With angle brackets.
+        size: Octets in all, known without reading attachments.
+        needs: What a session must offer to take them.
+    """
+
+    message_id: str
+    size: int
+    needs: frozenset[Need]
+    _head: bytes = field(repr=False)
+    _body: tuple[Segment, ...] = field(repr=False)
+    _tree: Node = field(repr=False)
+    _offload: Offload | None = field(default=None, repr=False)
+
+    @property
+    def headers(self) -> tuple[tuple[str, bytes], ...]:
+        """The top header block, field by field; values as written, folds included."""
+        found: list[tuple[str, bytes]] = []
+        for line in self._head.split(b"\r\n"):
+            if line[:1] in b" \t" and line and found:
+                name, value = found[-1]
+                found[-1] = name, value + b"\r\n" + line
+            else:
+                raw, _, value = line.partition(b":")
+                found.append((raw.decode(), value[1:] if value.startswith(b" ") else value))
+        return tuple(found)
+
+    @property
+    def structure(self) -> Structure:
+        """The MIME tree, for showing."""
+        return structure_of(self._tree)
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._first
+        for segment in self._body[1:]:
+            if isinstance(segment, bytes):
+                yield segment
+            else:
+                yield from segment
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._first
+        for segment in self._body[1:]:
+            if isinstance(segment, bytes):
+                yield segment
+            elif self._offload is None or not segment.blocking:
+                for chunk in segment:
+                    yield chunk
+            else:
+                reading = iter(segment)
+                while chunks := await self._offload(_take, reading):
+                    for chunk in chunks:
+                        yield chunk
+
+    @property
+    def _first(self) -> bytes:
+        # the empty line at least: always bytes
+        return b"%b\r\n%b" % (self._head, cast("bytes", self._body[0]))
+
+    def with_header(self, name: str, value: str, *, top: bool = True) -> ComposedMessage:
+        """A copy with one more header field.
+
+        Args:
+            name: Field name.
+            value: Written as given; where it holds no line end of its own it is folded at its blanks.
+            top: Above the others, as trace fields and signatures stand; else below.
+
+        Raises:
+            MessageError: For a name that is none, and for values with control characters, a line over 998 octets, or
+                anything but ASCII where the message itself holds nothing else.
+        """
+        if not FIELD_NAME.fullmatch(name):
+            msg = f"headers: {name!r} is not a header name"
+            raise MessageError(msg)
+        line = f"{name}: {value}" if "\r\n" in value else _folded(name, value)
+        try:
+            block = line.replace("\r\n\t", "\r\n ").encode("utf-8" if "smtputf8" in self.needs else "ascii")
+        except UnicodeEncodeError:
+            msg = f"headers: the value of {name} must be ASCII; encode it"
+            raise MessageError(msg) from None
+        check_block(block, fields=1)
+        written = line.encode()
+        head = written + b"\r\n" + self._head if top else self._head + b"\r\n" + written
+        return evolve(self, head=head, size=self.size + len(written) + 2)
+
+
+def _folded(name: str, value: str) -> str:
+    return fold(name, value.split(" ")) if len(name) + 2 + len(value) > 78 and "  " not in value else f"{name}: {value}"
+
+
+def _take(reading: Iterator[bytes]) -> list[bytes]:
+    return list(islice(reading, _STEPS_PER_TURN))
+
+
+def total(head: bytes, body: tuple[Segment, ...]) -> int:
+    """Octets of a message."""
+    return len(head) + 2 + sum([segment.size if isinstance(segment, Base64) else len(segment) for segment in body])

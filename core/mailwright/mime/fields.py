@@ -1,0 +1,140 @@
+"""Header fields: folding, unstructured text, mailboxes, parameters (RFC 5322 §2.2.3, RFC 2231)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from mailwright.errors import MessageError
+from mailwright.mime.words import encoded_words
+
+if TYPE_CHECKING:
+    from mailwright.model import Address
+
+WIDTH: Final = 76  # RFC 2047 §2 for lines with encoded-words; below the 78 of RFC 5322 §2.1.1
+MAX_LINE: Final = 998
+_ATOMS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_BLANK_RUNS: Final = re.compile(r" *[^ ]+")
+_MAX_NAME: Final = 60  # longer display names become encoded-words, which fold anywhere
+_NO_OFFSET: Final = timedelta()
+_MINUTE: Final = timedelta(minutes=1)
+
+
+def fold(name: str, tokens: Iterable[str]) -> str:
+    """One field from tokens that stay whole: a line ends before the token that would pass column 76.
+
+    Args:
+        name: Field name.
+        tokens: What stands between blanks.
+
+    Returns:
+        ``Name: token token`` with CRLF and a blank wherever it was folded; no line end behind it.
+    """
+    out = [name, ":"]
+    column = start = len(name) + 1
+    for token in tokens:
+        # A token too long for any line stays behind the name: an empty first line helps nobody.
+        if column + 1 + len(token) > WIDTH and (column > start or len(token) < WIDTH):
+            out.append("\r\n ")
+            column = 1 + len(token)
+        else:
+            out.append(" ")
+            column += 1 + len(token)
+        out.append(token)
+    return "".join(out)
+
+
+def unstructured(name: str, text: str, *, longest: int = WIDTH - 1) -> str:
+    """A field of free text: ASCII as it is, everything else, and what only looks encoded, as encoded-words.
+
+    Args:
+        name: Field name.
+        text: Checked for control characters.
+        longest: Unbreakable stretches of ASCII up to this stay as they are.
+
+    Returns:
+        The folded field. Unfolding and decoding give `text` again.
+    """
+    if text.isascii() and "=?" not in text and text.isprintable() and text[:1] != " " and text[-1:] != " ":
+        line = f"{name}: {text}"
+        if len(line) <= WIDTH:
+            return line
+        runs = _BLANK_RUNS.findall(text)
+        if max(map(len, runs), default=0) <= longest:
+            return fold(name, [runs[0], *(run[1:] for run in runs[1:])]) if runs else line
+    words = encoded_words(text, first=WIDTH - len(name) - 2)
+    return f"{name}: {words[0]}" if len(words) == 1 and len(words[0]) + len(name) + 2 <= WIDTH else fold(name, words)
+
+
+def mailboxes(name: str, addresses: Sequence[Address]) -> str:
+    """A field of mailboxes separated by commas, folded between them and between the words of a name."""
+    found = [_mailbox(address) for address in addresses]
+    if len(found) == 1:
+        line = f"{name}: {' '.join(found[0])}"
+    else:
+        line = f"{name}: {', '.join([' '.join(tokens) for tokens in found])}"
+    if len(line) <= WIDTH:
+        return line
+    tokens: list[str] = []
+    for mailbox in found:
+        tokens += mailbox
+        tokens[-1] += ","
+    tokens[-1] = tokens[-1][:-1]
+    return fold(name, tokens)
+
+
+def _mailbox(address: Address) -> list[str]:
+    name, email = address.name, address.email
+    if not name:
+        return [email if email[0] != '"' and email.isascii() else f"<{email}>"]
+    if name.isascii() and len(name) <= _MAX_NAME and "=?" not in name:
+        if _ATOMS.fullmatch(name):
+            return [name, f"<{email}>"]
+        if "  " not in name and name[0] != " " and name[-1] != " ":
+            escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+            return [f'"{escaped}"', f"<{email}>"]
+    return [*_encoded_name(name), f"<{email}>"]
+
+
+_encoded_name: Final = lru_cache(maxsize=64)(encoded_words)  # the same authors write again and again
+
+
+def date_time(moment: datetime) -> str:
+    """``Mon, 02 Nov 2026 15:04:05 +0100`` (RFC 5322 §3.3), whatever the locale."""
+    if moment.tzinfo is UTC:
+        zone = "+0000"
+    else:
+        minutes, rest = divmod(moment.utcoffset() or _NO_OFFSET, _MINUTE)
+        if rest:  # a zone of odd seconds cannot be written
+            return date_time(moment.astimezone(UTC))
+        zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
+    shown = moment.ctime()  # Mon Nov  2 15:04:05 2026, in English by definition
+    return f"{shown[:3]}, {moment.day:02d} {shown[4:7]} {shown[20:]} {shown[11:19]} {zone}"
+
+
+def check_block(block: bytes, *, fields: int) -> None:
+    """Make sure that a header block holds exactly the fields that were meant; the last line of defence.
+
+    Args:
+        block: Field after field, CRLF between them, none behind the last.
+        fields: How many were meant.
+
+    Raises:
+        MessageError: For NUL, a bare CR or LF, a line over 998 octets, a blank line, or another number of fields.
+    """
+    ends = block.count(b"\r\n")
+    folds = block.count(b"\r\n ")
+    if ends - folds != fields - 1 or block.count(b"\n") != ends or block.count(b"\r") != ends or b"\0" in block:
+        msg = "headers: a line end, NUL or field that nobody meant to write; the message is refused"
+        raise MessageError(msg)
+    if len(block) > MAX_LINE or folds:
+        lines = block.split(b"\r\n")
+        if max(map(len, lines)) > MAX_LINE:
+            msg = f"headers: a line is longer than {MAX_LINE} octets (RFC 5322 §2.1.1)"
+            raise MessageError(msg)
+        if folds and not all(map(bytes.strip, lines)):
+            msg = "headers: a folded line holds nothing but blanks"
+            raise MessageError(msg)

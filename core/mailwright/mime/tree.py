@@ -1,0 +1,144 @@
+"""The MIME tree: leaves with their header fields, and multiparts around them (RFC 2045, RFC 2046)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, TypeAlias, cast
+
+from attrs import frozen
+
+from mailwright.mime.transfer import Base64, Encoding
+from mailwright.ports import Need
+
+
+@frozen
+class Structure:
+    """One node of a composed message, for showing.
+
+    Attributes:
+        content_type: Media type without parameters.
+        size: Octets of content before encoding; of a multipart, of all below it.
+        filename: Name for the recipient.
+        disposition: ``attachment``, ``inline`` or None.
+        children: Of a multipart.
+    """
+
+    content_type: str
+    size: int
+    filename: str | None = None
+    disposition: str | None = None
+    children: tuple[Structure, ...] = ()
+
+
+@frozen
+class Leaf:
+    """A part with content.
+
+    Attributes:
+        fields: Its header fields, folded, ASCII, without line ends behind them; empty for a ready-made part, whose
+            body holds them.
+        body: Encoded octets, or content that encodes itself.
+        shown: For `Structure`.
+        encoding: Of the body; in what is not encoded a boundary might occur.
+    """
+
+    fields: tuple[str, ...]
+    body: bytes | Base64
+    shown: tuple[str, int, str | None, str | None]
+    encoding: Encoding
+
+
+@frozen
+class Multi:
+    """A multipart; its boundary comes from its letter and the message's token."""
+
+    subtype: str
+    children: tuple[Node, ...]
+
+
+_VERBATIM: Final = frozenset({"7bit", "8bit", "binary"})
+_NOTHING: Final[frozenset[Need]] = frozenset()
+_NEEDS: Final[dict[Encoding, frozenset[Need]]] = {"8bit": frozenset({"8bitmime"}), "binary": frozenset({"binarymime"})}
+
+Node: TypeAlias = "Leaf | Multi"
+Segment: TypeAlias = "bytes | Base64"
+
+
+def structure_of(node: Node) -> Structure:
+    """The tree as it is shown."""
+    if isinstance(node, Leaf):
+        return Structure(*node.shown)
+    children = tuple(structure_of(child) for child in node.children)
+    return Structure(f"multipart/{node.subtype}", sum(child.size for child in children), children=children)
+
+
+def verbatim_bodies(node: Node) -> Iterator[bytes]:
+    """Everything in which a boundary might occur."""
+    if isinstance(node, Multi):
+        for child in node.children:
+            yield from verbatim_bodies(child)
+    elif node.encoding in _VERBATIM:
+        yield cast("bytes", node.body)  # streams are base64
+
+
+def needs_of(node: Node) -> frozenset[Need]:
+    """What a session must offer to take the bodies."""
+    if isinstance(node, Leaf):
+        return _NEEDS.get(node.encoding, _NOTHING)
+    return frozenset().union(*[needs_of(child) for child in node.children])
+
+
+def content_type_field(node: Multi, token: str) -> str:
+    """Content-Type of a multipart. ``=_`` occurs neither in base64 nor in quoted-printable (RFC 2045 §6.7)."""
+    # RFC 2387 §3.1: the type of the root
+    kind = ' type="text/html";' if node.subtype == "related" else ""
+    return f'Content-Type: multipart/{node.subtype};{kind}\r\n boundary="{boundary(node, token)}"'
+
+
+def boundary(node: Multi, token: str) -> str:
+    """Different for each level, none the beginning of another."""
+    return f"=_{node.subtype[0]}{token}"
+
+
+def segments(root: Node, token: str) -> tuple[Segment, ...]:
+    """All octets behind the top header block: the empty line, bodies, delimiters; neighbours joined."""
+    if isinstance(root, Multi):
+        pieces: list[Segment] = [b"\r\n"]
+        _write(root, token, pieces)
+        return tuple(_joined(pieces))
+    body = root.body
+    if not isinstance(body, bytes):
+        return b"\r\n", body
+    return (b"\r\n" + body if not body or body.endswith(b"\r\n") else b"\r\n%b\r\n" % body,)
+
+
+def _write(node: Multi, token: str, pieces: list[Segment]) -> None:
+    delimiter = f"--{boundary(node, token)}"
+    before = ""
+    for child in node.children:
+        if isinstance(child, Multi):
+            pieces.append(f"{before}{delimiter}\r\n{content_type_field(child, token)}\r\n\r\n".encode())
+            _write(child, token, pieces)
+        else:
+            fields = "\r\n".join((*child.fields, "", "")) if child.fields else ""
+            pieces += (f"{before}{delimiter}\r\n{fields}".encode(), child.body)
+        # the last line end of streamed base64 is the delimiter's (RFC 2046 §5.1.1)
+        streamed = isinstance(child, Leaf) and isinstance(child.body, Base64) and child.body.length
+        before = "" if streamed else "\r\n"
+    pieces.append(f"{before}{delimiter}--\r\n".encode())
+
+
+def _joined(pieces: list[Segment]) -> list[Segment]:
+    joined: list[Segment] = []
+    run: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            run.append(piece)
+        else:
+            if run:
+                joined.append(b"".join(run))
+                run = []
+            joined.append(piece)
+    if run:
+        joined.append(b"".join(run))
+    return joined

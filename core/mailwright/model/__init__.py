@@ -1,0 +1,38 @@
+"""Immutable values: what users write, what the wire answers, what connections are. No I/O, no clock."""
+
+from mailwright.model.address import Address
+from mailwright.model.connection import Connection, ConnectionInfo, Limits, SmtpEndpoint, Timeouts, Tls
+from mailwright.model.delivery import Envelope, Receipt, RecipientStatus, Reply, Report, error_result, failure
+from mailwright.model.message import Attachment, Calendar, Content, Dsn, Message, Part, Priority, RawPart
+from mailwright.model.node import NodeDocument, StoreResult, Trust
+from mailwright.model.settings import Secret, Settings
+
+__all__ = [
+    "Address",
+    "Attachment",
+    "Calendar",
+    "Connection",
+    "ConnectionInfo",
+    "Content",
+    "Dsn",
+    "Envelope",
+    "Limits",
+    "Message",
+    "NodeDocument",
+    "Part",
+    "Priority",
+    "RawPart",
+    "Receipt",
+    "RecipientStatus",
+    "Reply",
+    "Report",
+    "Secret",
+    "Settings",
+    "SmtpEndpoint",
+    "StoreResult",
+    "Timeouts",
+    "Tls",
+    "Trust",
+    "error_result",
+    "failure",
+]

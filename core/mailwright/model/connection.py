@@ -1,0 +1,135 @@
+"""The user's connection: which provider, how to authenticate, within which limits. A session is the network thing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import field, frozen
+
+from mailwright.model.address import Address, AnyAddresses, addresses, one_address
+from mailwright.model.settings import Settings
+
+Tls = Literal["tls", "starttls", "none"]
+
+
+@frozen(kw_only=True)
+class Limits:
+    """What a provider or a connection allows; None: not limited here.
+
+    Args:
+        rate: Messages a second, sustained.
+        burst: Messages at once above the rate.
+        connections: Sessions at one time.
+        messages_per_session: Messages until a session is closed.
+        recipients: Recipients of one message.
+        size: Octets of one message.
+    """
+
+    rate: float | None = None
+    burst: int = 1
+    connections: int = 5
+    messages_per_session: int = 100
+    recipients: int | None = None
+    size: int | None = None
+
+
+@frozen(kw_only=True)
+class Timeouts:
+    """How long to wait, in seconds.
+
+    Args:
+        connect: For the TCP connection.
+        command: For one answer before the body.
+        data: Without progress of the body.
+        reply: For the final answer (RFC 5321 §4.5.3.2.6: ten minutes).
+        total: For the whole of one attempt.
+    """
+
+    connect: float = 30.0
+    command: float = 60.0
+    data: float = 120.0
+    reply: float = 600.0
+    total: float = 900.0
+
+
+@frozen(kw_only=True)
+class SmtpEndpoint:
+    """Where an SMTP provider listens."""
+
+    host: str
+    port: int
+    tls: Tls
+
+
+def _from(value: AnyAddresses) -> Address | None:
+    return one_address("from", value)
+
+
+@frozen(kw_only=True)
+class Connection:
+    """One connection document as a model.
+
+    Args:
+        name: Its name among saved connections.
+        provider: Name in the catalogue.
+        settings: The provider's own settings (for ``smtp``: host and port).
+        auth: Settings of an authentication method; None: no login.
+        from_: Used when a message names no author.
+        tls: Explicit choice; None: the provider's.
+        limits: Overrides of the provider's limits; None: the provider's.
+        timeouts: In seconds.
+        retries: Further tries after a transient failure, 0 to 10; None: the mailer's default.
+        local_hostname: EHLO name.
+        proxy: ``socks5://…`` or ``http://…``, for everything the connection sends.
+        source_address: Local IP address.
+        ca_file: PEM file of trusted authorities, instead of the system's.
+        client_cert: PEM file with certificate and key.
+        tls_minimum: Oldest TLS version accepted.
+        mask: EHLO keywords to ignore.
+        allow_insecure_auth: Send the credential over an unencrypted link beyond loopback. Do not.
+        redirect_to: Staging: every message goes to these addresses only.
+        allow_recipients: Staging: only these addresses or domains are mailed.
+        labels: Free words that hooks see.
+    """
+
+    name: str | None = None
+    provider: str
+    settings: Settings = field(factory=Settings)
+    auth: tuple[str, Settings] | None = field(default=None, repr=False)
+    from_: Address | None = field(default=None, converter=_from)
+    tls: Tls | None = None
+    limits: Limits | None = None
+    timeouts: Timeouts = field(factory=Timeouts)
+    retries: int | None = None
+    local_hostname: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    source_address: str | None = None
+    ca_file: str | None = None
+    client_cert: str | None = None
+    tls_minimum: Literal["1.2", "1.3"] = "1.2"
+    mask: frozenset[str] = frozenset()
+    allow_insecure_auth: bool = False
+    redirect_to: tuple[Address, ...] = field(default=(), converter=addresses)
+    allow_recipients: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """What hooks may see."""
+        return ConnectionInfo(
+            name=self.name,
+            provider=self.provider,
+            sender=self.from_.email if self.from_ else None,
+            labels=dict(self.labels),
+        )
+
+
+@frozen(kw_only=True)
+class ConnectionInfo:
+    """What hooks may see of a connection: no settings, no secrets."""
+
+    name: str | None = None
+    provider: str
+    sender: str | None = None
+    labels: Mapping[str, str] = field(factory=dict)

@@ -1,0 +1,384 @@
+"""What a user writes: `Message` and its `Part`s. Checked when made, immutable afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+from attrs import evolve, field, frozen
+
+from mailwright.errors import MessageError
+from mailwright.model.address import Address, AnyAddresses, addresses, one_address
+from mailwright.model.delivery import Envelope
+from mailwright.model.settings import Settings
+from mailwright.model.text import check_body, check_header, check_text
+
+_TOKEN = r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]+"  # noqa: S105 - RFC 2045 §5.1 token, not a credential
+_CONTENT_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}")
+_MESSAGE_ID = re.compile(r"<[!#-'*+./0-9=?A-Z^-~-]+@(?:[!#-'*+./0-9=?A-Z^-~-]+|\[[!-Z^-~]+\])>")
+_CONTENT_ID = re.compile(r"[!#-'*+./0-9=?A-Z^-~-]+(?:@[!#-'*+./0-9=?A-Z^-~-]+)?")
+
+
+class Priority(Enum):
+    """How urgent a message claims to be; `NORMAL` writes no header."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+@runtime_checkable
+class Content(Protocol):
+    """Bytes that can be read again, of known size: what `prepare` turns one-shot content into."""
+
+    @property
+    def size(self) -> int:
+        """Octets in all."""
+        ...
+
+    def chunks(self, step: int) -> Iterator[bytes]:
+        """Read from the start, `step` octets at a time; only the last chunk may be shorter."""
+        ...
+
+
+AnyContent: TypeAlias = "bytes | str | Path | Content | Iterable[bytes] | AsyncIterable[bytes]"
+Disposition = Literal["attachment", "inline"]
+
+
+def _content_type(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _CONTENT_TYPE.fullmatch(value):
+        msg = f"content_type: {value!r} is not a media type such as application/pdf"
+        raise MessageError(msg)
+    if value.lower().startswith("multipart/"):
+        msg = "content_type: a part of its own cannot be multipart/*; give a ready MIME part instead"
+        raise MessageError(msg)
+    return value
+
+
+def _content_id(value: str | None) -> str | None:
+    if value is None:
+        return None
+    bare = value[1:-1] if value.startswith("<") and value.endswith(">") else value
+    if not _CONTENT_ID.fullmatch(bare):
+        msg = f"content_id: {value!r} is not an id such as logo or logo@example.org"
+        raise MessageError(msg)
+    return bare
+
+
+def _filename(value: str | None) -> str | None:
+    return None if value is None else check_text("filename", value)
+
+
+def _description(value: str | None) -> str | None:
+    return None if value is None else check_text("description", value)
+
+
+def _octets(value: bytes | str) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
+@frozen(kw_only=True)
+class Part:
+    """One attachment or inline part.
+
+    Args:
+        content: ``bytes``, ``str`` (text, never a path), a `pathlib.Path`, or an iterable or async iterable of bytes
+            (read once by `prepare`).
+        filename: Name for the recipient; path parts are removed. Default: the path's name, if content is a path.
+        content_type: ``type/subtype``; default: from the file name, else ``text/plain`` for text, else
+            ``application/octet-stream``.
+        content_id: Makes it an inline part that HTML shows as ``cid:…``; without angle brackets.
+        disposition: ``attachment`` or ``inline``; default: inline when there is a content_id.
+        description: Content-Description.
+
+    Raises:
+        MessageError: Names the field.
+    """
+
+    content: AnyContent = field(repr=False)
+    filename: str | None = field(default=None, converter=_filename)
+    content_type: str | None = field(default=None, converter=_content_type)
+    content_id: str | None = field(default=None, converter=_content_id)
+    disposition: Disposition | None = None
+    description: str | None = field(default=None, converter=_description)
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.content, (bytearray, memoryview)):
+            object.__setattr__(self, "content", bytes(self.content))
+        if not isinstance(self.content, (bytes, str, Path, Content, Iterable, AsyncIterable)):
+            msg = f"content: bytes, str, Path or an iterable of bytes, not {type(self.content).__name__}"
+            raise MessageError(msg)
+        if self.disposition not in {None, "attachment", "inline"}:
+            msg = f"disposition: attachment or inline, not {self.disposition!r}"
+            raise MessageError(msg)
+
+
+@frozen
+class RawPart:
+    """A ready-made MIME part (headers, empty line, body), sent byte for byte after validation.
+
+    Args:
+        content: The whole part. Text is encoded as UTF-8.
+    """
+
+    content: bytes = field(repr=False, converter=_octets)
+
+
+@frozen(kw_only=True)
+class Calendar:
+    """An invitation: one ``text/calendar`` alternative with its method (RFC 6047 §2.4).
+
+    Args:
+        content: The iCalendar object.
+        method: ``REQUEST``, ``REPLY``, ``CANCEL``, ``PUBLISH``, …; must equal the object's METHOD.
+    """
+
+    content: str = field(repr=False)
+    method: str = "PUBLISH"
+
+    def __attrs_post_init__(self) -> None:
+        check_body("calendar", self.content)
+        if not re.fullmatch(r"[A-Z-]{1,32}", self.method):
+            msg = f"calendar: {self.method!r} is not an iTIP method such as REQUEST"
+            raise MessageError(msg)
+
+
+@frozen(kw_only=True)
+class Dsn:
+    """Delivery status notifications wanted (RFC 3461); refused at servers that do not offer them.
+
+    Args:
+        notify: Any of ``success``, ``failure``, ``delay``; empty: never.
+        ret: Return the ``full`` message or its ``headers``.
+        envid: Your id for the transaction, printable ASCII, at most 100 characters.
+    """
+
+    notify: frozenset[Literal["success", "failure", "delay"]] = field(
+        default=frozenset({"failure"}), converter=frozenset
+    )
+    ret: Literal["full", "headers"] | None = None
+    envid: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if unknown := self.notify - {"success", "failure", "delay"}:
+            msg = f"dsn.notify: {min(unknown)!r} is not one of success, failure, delay"
+            raise MessageError(msg)
+        if self.ret not in {None, "full", "headers"}:
+            msg = f"dsn.ret: full or headers, not {self.ret!r}"
+            raise MessageError(msg)
+        if self.envid is not None and not re.fullmatch(r"[ -~]{1,100}", self.envid):
+            msg = "dsn.envid: 1 to 100 printable ASCII characters"
+            raise MessageError(msg)
+
+
+Attachment: TypeAlias = "Part | RawPart | Settings"
+
+
+def _from(value: AnyAddresses) -> Address | None:
+    return one_address("from", value)
+
+
+def _sender(value: AnyAddresses) -> Address | None:
+    return one_address("sender", value)
+
+
+def _mailboxes(value: AnyAddresses) -> tuple[Address, ...]:
+    return addresses(value) if value else ()
+
+
+def _header_pairs(value: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    if not value:
+        return ()
+    pairs = value.items() if isinstance(value, Mapping) else value
+    return tuple(check_header(name, text) for name, text in pairs)
+
+
+def _message_id(value: str | None) -> str | None:
+    if value is None:
+        return None
+    text = value.strip(" ")
+    text = text if text.startswith("<") else f"<{text}>"
+    if len(text) > 900 or not _MESSAGE_ID.fullmatch(text):
+        msg = f"message_id: {value[:80]!r} is not an id such as <unique@example.org>"
+        raise MessageError(msg)
+    return text
+
+
+def _message_ids(value: str | Iterable[str]) -> tuple[str, ...]:
+    if not value:
+        return ()
+    items = value.split() if isinstance(value, str) else value
+    return tuple(found for item in items if (found := _message_id(item)))
+
+
+def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _attachments(value: Iterable[Attachment] | Attachment) -> tuple[Attachment, ...]:
+    if not value:
+        return ()
+    items: tuple[Attachment, ...] = (value,) if isinstance(value, (Part, RawPart, Settings)) else tuple(value)
+    for index, item in enumerate(items):
+        if not isinstance(item, (Part, RawPart, Settings)):
+            msg = f"attachments[{index}]: a Part, RawPart or an attachment's settings, not {type(item).__name__}"
+            raise MessageError(msg)
+    return items
+
+
+def _url(name: str, url: str, *schemes: str) -> str:
+    check_text(name, url)
+    if not url.isascii() or re.search(r"[<>\"\s,()\\]", url):
+        msg = f"{name}: percent-encode blanks, commas, brackets and non-ASCII characters in {url[:80]!r}"
+        raise MessageError(msg)
+    if not url.lower().startswith(schemes):
+        msg = f"{name}: {url[:80]!r} must start with {' or '.join(schemes)}"
+        raise MessageError(msg)
+    if len(url) > 900:
+        msg = f"{name}: longer than 900 characters"
+        raise MessageError(msg)
+    return url
+
+
+_LIST_FIELDS = ("id", "help", "subscribe", "post", "owner", "archive")
+
+
+def _priority(value: Priority | str) -> Priority:
+    try:
+        return value if type(value) is Priority else Priority(value)
+    except ValueError:
+        msg = f"priority: high, normal or low, not {value!r}"
+        raise MessageError(msg) from None
+
+
+def _options(value: Mapping[str, Settings] | Iterable[tuple[str, Settings]]) -> tuple[tuple[str, Settings], ...]:
+    return tuple(value.items() if isinstance(value, Mapping) else value) if value else ()
+
+
+def _list_headers(value: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    if not value:
+        return ()
+    pairs = tuple(value.items() if isinstance(value, Mapping) else value)
+    for name, text in pairs:
+        if name not in _LIST_FIELDS:
+            msg = f"list_headers: {name!r} is not one of {', '.join(_LIST_FIELDS)} (unsubscribe has its own field)"
+            raise MessageError(msg)
+        if name == "id":
+            if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+", text):
+                msg = f"list_headers.id: {text[:80]!r} is not an id such as news.example.org (RFC 2919)"
+                raise MessageError(msg)
+        else:
+            _url(f"list_headers.{name}", text, "https:", "http:", "mailto:")
+    return pairs
+
+
+@frozen(kw_only=True, slots=False)
+class Message:
+    """A message as its author means it.
+
+    Addresses are given as `Address`, as text (``"Ann <ann@example.org>, bo@example.org"``) or as a list of either.
+
+    Args:
+        from_: Author; absent: the connection's, else the authenticated user.
+        sender: Who really sent it, when that is someone else.
+        to: Recipients.
+        cc: Further recipients, visible.
+        bcc: Further recipients, never in the transmitted headers.
+        reply_to: Where answers go.
+        subject: Any text without control characters.
+        html: HTML body. Images given as ``data:`` URLs become inline parts.
+        text: Own plain text. None: derived from the HTML. False: HTML only.
+        attachments: `Part`, `RawPart`, or an attachment plugin's settings, resolved by `prepare`.
+        calendar: An invitation as an alternative of the body.
+        priority: high, normal or low.
+        headers: Further headers; those that Mailwright writes itself are refused.
+        message_id: Default: made by `prepare` and kept over retries.
+        date: Timezone-aware; default: now, fixed by `prepare`.
+        in_reply_to: Message-ID (or ids) answered.
+        references: Message-IDs of the thread.
+        list_unsubscribe: ``https:`` and ``mailto:`` URLs.
+        one_click: Adds List-Unsubscribe-Post (RFC 8058); needs an ``https:`` URL.
+        list_headers: Of ``id, help, subscribe, post, owner, archive`` (RFC 2369, RFC 2919).
+        auto_submitted: ``auto-generated`` or ``auto-replied`` (RFC 3834).
+        envelope: Replaces the envelope that the addresses make.
+        dsn: Delivery status notifications.
+        require_tls: Ask every hop for TLS (RFC 8689).
+        tags: For the outbox: filter, count, stop by tag. Never sent.
+        options: Per provider, a plugin's own settings.
+
+    Raises:
+        MessageError, AddressError: Name the field.
+    """
+
+    from_: Address | None = field(default=None, converter=_from)
+    sender: Address | None = field(default=None, converter=_sender)
+    to: tuple[Address, ...] = field(default=(), converter=_mailboxes)
+    cc: tuple[Address, ...] = field(default=(), converter=_mailboxes)
+    bcc: tuple[Address, ...] = field(default=(), converter=_mailboxes)
+    reply_to: tuple[Address, ...] = field(default=(), converter=_mailboxes)
+    subject: str = ""
+    html: str | None = field(default=None, repr=False)
+    text: str | Literal[False] | None = field(default=None, repr=False)
+    attachments: tuple[Attachment, ...] = field(default=(), converter=_attachments)
+    calendar: Calendar | None = None
+    priority: Priority = field(default=Priority.NORMAL, converter=_priority)
+    headers: tuple[tuple[str, str], ...] = field(default=(), converter=_header_pairs)
+    message_id: str | None = field(default=None, converter=_message_id)
+    date: datetime | None = None
+    in_reply_to: tuple[str, ...] = field(default=(), converter=_message_ids)
+    references: tuple[str, ...] = field(default=(), converter=_message_ids)
+    list_unsubscribe: tuple[str, ...] = field(default=(), converter=_texts)
+    one_click: bool = False
+    list_headers: tuple[tuple[str, str], ...] = field(default=(), converter=_list_headers)
+    auto_submitted: Literal["auto-generated", "auto-replied"] | None = None
+    envelope: Envelope | None = None
+    dsn: Dsn | None = None
+    require_tls: bool = False
+    tags: tuple[str, ...] = field(default=(), converter=_texts)
+    options: tuple[tuple[str, Settings], ...] = field(default=(), converter=_options)
+
+    def __attrs_post_init__(self) -> None:
+        _require_text("subject", self.subject)
+        check_text("subject", self.subject)
+        for name, body in (("html", self.html), ("text", self.text)):
+            if body is not None and body is not False:
+                _require_text(name, body)
+                check_body(name, body)
+        if self.text is False and self.html is None:
+            msg = "text: false means HTML only, but there is no html"
+            raise MessageError(msg)
+        if self.date is not None and (not isinstance(self.date, datetime) or self.date.utcoffset() is None):
+            msg = "date: a datetime with a time zone"
+            raise MessageError(msg)
+        for url in self.list_unsubscribe:
+            _url("list_unsubscribe", url, "https:", "mailto:", "http:")
+        if self.one_click and not any(url.lower().startswith("https:") for url in self.list_unsubscribe):
+            msg = "one_click: needs an https: URL in list_unsubscribe (RFC 8058 §3.1)"
+            raise MessageError(msg)
+        if self.auto_submitted not in {None, "auto-generated", "auto-replied"}:
+            msg = f"auto_submitted: auto-generated or auto-replied, not {self.auto_submitted!r}"
+            raise MessageError(msg)
+
+    @property
+    def recipients(self) -> tuple[Address, ...]:
+        """To, Cc and Bcc in this order, exact duplicates once."""
+        found: dict[str, Address] = {}
+        for address in (*self.to, *self.cc, *self.bcc):
+            found.setdefault(address.email, address)
+        return tuple(found.values())
+
+    def replace(self, **changes: object) -> Message:
+        """A copy with other values, checked like a new one."""
+        return evolve(self, **changes)  # type: ignore[arg-type]
+
+
+def _require_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        msg = f"{name}: text, not {type(value).__name__}"
+        raise MessageError(msg)

@@ -1,0 +1,112 @@
+"""The one HTTP implementation, handed out as a port under a policy.
+
+*None*: for attachment sources, until there is a guard that checks every address they would be led to.
+
+*Configured*: for token endpoints and APIs that the user's own connection names: https only, no redirects, the connection's
+proxy and authorities, nothing from the environment.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from mailwright.errors import HttpError
+from mailwright.ports import HttpRequest, HttpResponse
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from mailwright.ports import HttpStream
+
+
+class _Stream:
+    def __init__(self, response: httpx2.Response, max_bytes: int) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self._response = response
+        self._max_bytes = max_bytes
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        total = 0
+        async for chunk in self._response.aiter_bytes():
+            total += len(chunk)
+            if total > self._max_bytes:
+                msg = f"{self._response.request.url.host}: the answer is larger than {self._max_bytes} bytes"
+                raise HttpError(msg, request_sent=True)
+            yield chunk
+
+
+class NoHttp:
+    """Refuses every request."""
+
+    async def request(self, request: HttpRequest, *, max_bytes: int = 1 << 20) -> HttpResponse:
+        """Raise `HttpError`."""
+        async with self.stream(request, max_bytes=max_bytes):
+            raise AssertionError
+
+    @asynccontextmanager
+    async def stream(self, request: HttpRequest, *, max_bytes: int) -> AsyncIterator[HttpStream]:
+        """Raise `HttpError`."""
+        msg = f"{request.url.partition('?')[0][:80]}: attachments from the web are not available yet"
+        raise HttpError(msg, permanent=True)
+        yield
+
+
+class ConfiguredHttp:
+    """HTTP for the endpoints a connection names.
+
+    Args:
+        proxy: ``http://…`` or ``socks5://…``; None: direct, whatever the environment says.
+        ca_file: PEM file of trusted authorities; None: the system's.
+        timeout_s: For the whole of one request.
+    """
+
+    def __init__(self, *, proxy: str | None = None, ca_file: str | None = None, timeout_s: float = 60.0) -> None:
+        self._proxy = proxy
+        self._ca_file = ca_file
+        self._timeout_s = timeout_s
+
+    async def request(self, request: HttpRequest, *, max_bytes: int = 1 << 20) -> HttpResponse:
+        """Send, and read the answer up to `max_bytes`. Raises `HttpError`."""
+        async with self.stream(request, max_bytes=max_bytes) as stream:
+            body = b"".join([chunk async for chunk in stream])
+            return HttpResponse(status=stream.status, headers=stream.headers, body=body)
+
+    @asynccontextmanager
+    async def stream(self, request: HttpRequest, *, max_bytes: int) -> AsyncIterator[HttpStream]:
+        """Send, and read the answer as it comes. Raises `HttpError`."""
+        import httpx2  # noqa: PLC0415 - 150 ms that plain SMTP does not pay
+
+        if not request.url.lower().startswith("https://"):
+            msg = f"{request.url.partition('?')[0]}: only https is allowed here"
+            raise HttpError(msg, permanent=True)
+        sent = False
+        try:
+            async with httpx2.AsyncClient(
+                verify=ssl.create_default_context(cafile=self._ca_file),
+                proxy=self._proxy,
+                trust_env=False,
+                follow_redirects=False,
+                timeout=self._timeout_s,
+            ) as client:
+                built = client.build_request(
+                    request.method,
+                    request.url,
+                    headers=dict(request.headers),
+                    content=request.body() if callable(request.body) else request.body,
+                )
+                sent = True  # from here on the server may have acted
+                response = await client.send(built, stream=True)
+                try:
+                    yield _Stream(response, max_bytes)
+                finally:
+                    await response.aclose()
+        except httpx2.ConnectError as error:
+            msg = f"{httpx2.URL(request.url).host}: {error}"
+            raise HttpError(msg) from error
+        except httpx2.HTTPError as error:
+            msg = f"{httpx2.URL(request.url).host}: {type(error).__name__}: {error}"
+            raise HttpError(msg, request_sent=sent) from error

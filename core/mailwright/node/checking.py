@@ -1,0 +1,114 @@
+"""Loading and checking node documents: every mistake before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mailwright.documents import read, structure_node, unstructure_node
+from mailwright.errors import DocumentError, MailwrightError, Problem
+from mailwright.model import NodeDocument, Trust
+from mailwright.node.message import message_problems
+from mailwright.node.running import SendEmailNode
+from mailwright.node.state import FlowState, check_target
+from mailwright.templates import check_syntax, try_render
+
+if TYPE_CHECKING:
+    from mailwright.registry import Registry
+
+_NO_TEMPLATES = ("connection", "options", "tags")
+
+
+def load_node(
+    source: str | Path | Mapping[str, Any], *, trust: Trust = "own", registry: Registry | None = None, **options: Any
+) -> SendEmailNode:
+    """Load a node document.
+
+    Args:
+        source: Path of a JSON, TOML or YAML file, or plain values.
+        trust: ``untrusted`` for documents that came over an API.
+        registry: Plugins; default: the process's.
+        options: For `SendEmailNode`: ``mailer``, ``connections``, ``attach_root``, ``on_result``, …
+
+    Returns:
+        The node, ready to run.
+
+    Raises:
+        DocumentError: With every mistake, templates' syntax included.
+    """
+    document, name = _read(source)
+    loaded, problems = _load(document, trust, registry, files=trust == "own" or options.get("attach_root") is not None)
+    if loaded is None or problems:
+        raise DocumentError(problems, source=name)
+    return SendEmailNode(loaded, registry=registry, **options)
+
+
+def check_node(
+    document: str | Path | Mapping[str, Any] | NodeDocument,
+    state: FlowState | None = None,
+    *,
+    registry: Registry | None = None,
+    trust: Trust = "own",
+) -> list[Problem]:
+    """Find everything that is wrong without network; with a state also what is wrong for that state.
+
+    Args:
+        document: Path, plain values, or a loaded node.
+        state: Renders the templates and checks the message they make, and where the result would be stored.
+        registry: Plugins; default: the process's.
+        trust: As in `load_node`.
+
+    Returns:
+        Every mistake with its path; empty when there is none.
+    """
+    if isinstance(document, NodeDocument):
+        loaded: NodeDocument | None = document
+        problems = _syntax(unstructure_node(document))
+    else:
+        try:
+            raw, _ = _read(document)
+        except DocumentError as error:
+            return list(error.problems)
+        loaded, problems = _load(raw, trust, registry, files=trust == "own")
+    if loaded is None:
+        return problems
+    if not loaded.connection:
+        problems.append(Problem(code="missing", path="$.connection", message="missing: name a saved connection"))
+    if state is not None and not problems:
+        problems += _check_state(loaded, state)
+    return problems
+
+
+def _read(source: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    return (source, "") if isinstance(source, Mapping) else (read(source), Path(source).name)
+
+
+def _load(
+    document: Mapping[str, Any], trust: Trust, registry: Registry | None, *, files: bool
+) -> tuple[NodeDocument | None, list[Problem]]:
+    if registry is None:
+        from mailwright.registry import default_registry  # noqa: PLC0415 - only when none was handed in
+
+        registry = default_registry()
+    syntax = _syntax(document)
+    try:
+        return structure_node(document, registry, trust=trust, files=files), syntax
+    except DocumentError as error:
+        return None, [*error.problems, *syntax]
+
+
+def _syntax(document: Mapping[str, Any]) -> list[Problem]:
+    return check_syntax({key: value for key, value in document.items() if key not in _NO_TEMPLATES})
+
+
+def _check_state(document: NodeDocument, state: FlowState) -> list[Problem]:
+    rendered, problems = try_render(document, state)
+    if not problems:
+        problems = message_problems(document, rendered)
+    try:
+        check_target(document.store_result, state)
+    except MailwrightError as error:
+        path, _, message = error.message.partition(": ")
+        problems.append(Problem(code="bad-key", path=path, message=message))
+    return problems

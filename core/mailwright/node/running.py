@@ -1,0 +1,245 @@
+"""One run of a node: render, build, send, store."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+from attrs import evolve, field, frozen
+
+from mailwright.errors import ConfigurationError, FlowStopped, MailwrightError, SendError
+from mailwright.model import Message, NodeDocument, Receipt, error_result, failure
+from mailwright.node.message import build_message
+from mailwright.node.state import Change, FlowState, check_target, store
+from mailwright.templates import render
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from mailwright.connections import Saved
+    from mailwright.registry import Registry
+
+RETRIES: Final = 3
+ATTACHMENT_LIMIT: Final = 10 * 1024 * 1024
+"""Octets of one attachment. Both are what the original node's vendor states; connection and caller may say otherwise."""
+
+
+class Sender(Protocol):
+    """What a node needs of a `Mailer`."""
+
+    async def send(self, message: Message) -> Receipt:
+        """Send; raises `MailwrightError`, `SendError` among them."""
+        ...
+
+
+@frozen(kw_only=True)
+class NodeOutcome:
+    """What a run came to.
+
+    Attributes:
+        ok: Whether it counts as sent (see ``fail_on``); for an asynchronous run: whether it was taken on.
+        result: What was stored, or would have been: plain JSON values.
+        error: Why not.
+        state: The new state; the given one is never changed.
+        changes: ``(where, path, value)`` for engines that keep their own state.
+        receipt: What happened to each recipient, where it came to that.
+    """
+
+    ok: bool
+    result: dict[str, Any]
+    error: MailwrightError | None = None
+    state: FlowState = field(factory=FlowState, repr=False)
+    changes: tuple[Change, ...] = field(default=(), repr=False)
+    receipt: Receipt | None = None
+    _later: asyncio.Task[NodeOutcome] | None = field(default=None, repr=False, eq=False, alias="later")
+
+    async def wait(self) -> NodeOutcome:
+        """The final outcome: of an asynchronous run, when it has ended; else this one. Never raises for a failure.
+
+        Cancelling the waiting does not cancel the sending.
+        """
+        return self if self._later is None else await asyncio.shield(self._later)
+
+
+class SendEmailNode:
+    """A loaded node; run it for as many states as you like, also concurrently.
+
+    As an async context manager it keeps one mailer, and so its sessions, for all runs, and waits for asynchronous ones at
+    the end. Without that, each run opens and closes its own.
+
+    Args:
+        document: The node.
+        registry: Plugins; default: the process's.
+        connections: Where names of connections are looked up.
+        mailer: Sends instead of the document's connection; not closed by the node.
+        retries: Further tries, where the connection says nothing.
+        attachment_limit: Octets of one attachment; None: no limit.
+        attach_root: Folder that ``file`` attachments may come from.
+        on_result: Called with the final outcome of every run.
+    """
+
+    def __init__(
+        self,
+        document: NodeDocument,
+        *,
+        registry: Registry | None = None,
+        connections: Saved | None = None,
+        mailer: Sender | None = None,
+        retries: int = RETRIES,
+        attachment_limit: int | None = ATTACHMENT_LIMIT,
+        attach_root: str | Path | None = None,
+        on_result: Callable[[NodeOutcome], None] | None = None,
+    ) -> None:
+        self.document = document
+        self._registry = registry
+        self._mailer = mailer
+        self._options: dict[str, Any] = {
+            "connections": connections,
+            "retries": retries,
+            "attachment_limit": attachment_limit,
+            "attach_root": attach_root,
+        }
+        self._on_result = on_result
+        self._running: set[asyncio.Task[NodeOutcome]] = set()
+        self._kept: Any = None
+        self._keep = False
+
+    async def __aenter__(self) -> Self:
+        self._keep = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Wait for asynchronous runs, then close the sessions; safe to repeat."""
+        self._keep = False
+        if self._running:
+            await asyncio.wait(self._running)
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await kept.aclose()
+
+    def run_sync(self, state: FlowState | None = None) -> NodeOutcome:
+        """`run` for code without an event loop. An asynchronous node has ended when this returns."""
+        from mailwright import background  # noqa: PLC0415 - only the sync twin needs a thread
+
+        async def whole() -> NodeOutcome:
+            return await (await self.run(state)).wait()
+
+        return background.run(whole())
+
+    async def run(self, state: FlowState | None = None, *, mailer: Sender | None = None) -> NodeOutcome:
+        """Send the node's message for one state.
+
+        Args:
+            state: Values for the templates; never changed.
+            mailer: Sends instead of the node's own, for this run.
+
+        Returns:
+            The outcome, also of a failure.
+
+        Raises:
+            FlowStopped: When it failed and the document says ``stop_on_error``; carries the outcome.
+        """
+        state = FlowState() if state is None else state
+        try:
+            check_target(self.document.store_result, state)
+            message = build_message(self.document, render(self.document, state))
+            if not self.document.connection and mailer is None and self._mailer is None:
+                msg = "$.connection: missing; name a saved connection, or hand in a mailer"
+                raise ConfigurationError(msg)
+        except MailwrightError as error:
+            return self._finish(self._failed(state, error))
+        if self.document.execute_async:
+            return self._detach(state, message, mailer)
+        return self._finish(await self._send(state, message, mailer))
+
+    def _finish(self, outcome: NodeOutcome) -> NodeOutcome:
+        if self._on_result is not None:
+            self._on_result(outcome)
+        if outcome.error is not None and self.document.stop_on_error:
+            raise FlowStopped(outcome.error, outcome=outcome)
+        return outcome
+
+    def _detach(self, state: FlowState, message: Message, mailer: Sender | None) -> NodeOutcome:
+        """Go on at once. What has gone on cannot be stopped, so nothing is raised later."""
+        message = self._named(message)
+        queued = {"status": "queued", "id": secrets.token_hex(16), "messageId": message.message_id}
+        task = asyncio.get_running_loop().create_task(self._later(state, message, mailer, queued["id"]))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return evolve(self._stored(state, queued, None, None), later=task)
+
+    async def _later(self, state: FlowState, message: Message, mailer: Sender | None, id_: str | None) -> NodeOutcome:
+        try:
+            outcome = await self._send(state, message, mailer)
+        except Exception as error:  # noqa: BLE001 - nobody may be waiting: a bug becomes an outcome, not a lost task
+            wrapped = MailwrightError(f"{type(error).__name__}: {error}", permanent=None)
+            wrapped.__cause__ = error
+            outcome = self._failed(state, wrapped)
+        outcome.result.setdefault("id", id_)
+        outcome = evolve(self._stored(state, outcome.result, outcome.error, outcome.receipt), ok=outcome.ok)
+        if self._on_result is not None:
+            self._on_result(outcome)
+        return outcome
+
+    @staticmethod
+    def _named(message: Message) -> Message:
+        """With a Message-ID, since the caller is told it before anything is prepared."""
+        if message.message_id is not None:
+            return message
+        domain = message.from_.domain if message.from_ else "mailwright.invalid"
+        return message.replace(message_id=f"<{secrets.token_hex(16)}@{domain}>")
+
+    async def _send(self, state: FlowState, message: Message, mailer: Sender | None) -> NodeOutcome:
+        try:
+            receipt = await self._deliver(message, mailer or self._mailer)
+        except SendError as error:
+            return self._stored(state, error.receipt.to_result(), error, error.receipt)
+        except MailwrightError as error:
+            return self._failed(state, error)
+        refused = self.document.fail_on == "any" and (receipt.rejected or receipt.unknown)
+        if not refused and receipt.accepted:
+            return self._stored(state, receipt.to_result(), None, receipt)
+        cause = failure(receipt)
+        return self._stored(state, receipt.to_result() | {"error": error_result(cause)}, cause, receipt)
+
+    async def _deliver(self, message: Message, mailer: Sender | None) -> Receipt:
+        if mailer is not None:
+            return await mailer.send(message)
+        if self._keep:
+            if self._kept is None:
+                self._kept = self._own_mailer()
+            sender: Sender = self._kept
+            return await sender.send(message)
+        async with self._own_mailer() as own:
+            receipt: Receipt = await own.send(message)
+            return receipt
+
+    def _own_mailer(self) -> Any:
+        from mailwright.mailer import Mailer  # noqa: PLC0415 - asyncio sessions and plugins, only when something is sent
+
+        return Mailer(self.document.connection, registry=self._registry, **self._options)
+
+    def _failed(self, state: FlowState, error: MailwrightError) -> NodeOutcome:
+        """Nothing left the house."""
+        result: dict[str, Any] = {"status": "failed", "accepted": [], "rejected": [], "unknown": []}
+        return self._stored(state, result | {"error": error_result(error)}, error, None)
+
+    def _stored(
+        self, state: FlowState, result: Mapping[str, Any], error: MailwrightError | None, receipt: Receipt | None
+    ) -> NodeOutcome:
+        """The outcome, with the result in the new state, unless its own place is what is wrong."""
+        try:
+            new, changes = store(self.document.store_result, state, result)
+        except ConfigurationError:
+            new, changes = state, ()
+        return NodeOutcome(
+            ok=error is None, result=dict(result), error=error, state=new, changes=changes, receipt=receipt
+        )

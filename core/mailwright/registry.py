@@ -1,0 +1,420 @@
+"""The plugin host: finds plugins, loads each one alone, and runs lifecycle hooks one guarded call at a time.
+
+pluggy keeps the hooks and their order. Loading is ours, because pluggy's own loader imports every plugin and dies with the
+first that fails; running lifecycle hooks is ours, because pluggy cannot await, nor chain replacements.
+
+Built-in plugins come through the same entry points as anyone's. They are loaded first; outsiders only when a name is not
+built in, or when a message is about to be sent and hooks have a say.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from types import MappingProxyType
+from typing import Any, Final, Literal, Protocol, TypeVar
+
+import pluggy
+from attrs import define, evolve, field, frozen
+
+from mailwright import hookspecs
+from mailwright.errors import PluginError
+from mailwright.spi import (
+    SPI_VERSION,
+    AttachmentSource,
+    AuthMethod,
+    Provider,
+    QueueEngine,
+    SecretScheme,
+    Settings,
+)
+
+hookimpl = pluggy.HookimplMarker("mailwright")
+
+Kind = Literal["provider", "auth", "attachment", "secret", "queue"]
+PluginStatus = Literal["active", "disabled", "not allowed", "broken"]
+R = TypeVar("R")
+
+GROUP: Final = "mailwright"
+HOME: Final = "mailwright"
+_RECORD_HOOKS: Final[Mapping[str, tuple[Kind, type]]] = MappingProxyType({
+    "mailwright_providers": ("provider", Provider),
+    "mailwright_auth_methods": ("auth", AuthMethod),
+    "mailwright_attachment_sources": ("attachment", AttachmentSource),
+    "mailwright_secret_schemes": ("secret", SecretScheme),
+    "mailwright_queue_engines": ("queue", QueueEngine),
+})  # fmt: skip
+_WORDS: Final[Mapping[Kind, str]] = MappingProxyType({
+    "provider": "provider",
+    "auth": "auth.type",
+    "attachment": "attachment type",
+    "secret": "secret scheme",
+    "queue": "outbox engine",
+})  # fmt: skip
+
+
+class EntryPoint(Protocol):
+    """What the registry reads of `importlib.metadata.EntryPoint`."""
+
+    @property
+    def name(self) -> str:
+        """What users type to disable it."""
+        ...
+
+    def load(self) -> Any:
+        """Import the module."""
+        ...
+
+
+@frozen(kw_only=True)
+class PluginInfo:
+    """One plugin as ``mailwright plugins`` shows it.
+
+    Attributes:
+        name: Its entry point's name.
+        distribution: The installed distribution it came with, or where it was handed in.
+        version: Of the distribution.
+        status: active, disabled, not allowed or broken.
+        reason: Why it was left out, and what to do.
+        adds: What it brings, as ``provider gmail`` or ``hook before_send``.
+        load_ms: Time to import and check it, in milliseconds.
+    """
+
+    name: str
+    distribution: str
+    version: str = ""
+    status: PluginStatus = "active"
+    reason: str = ""
+    adds: tuple[str, ...] = ()
+    load_ms: float = 0.0
+
+
+@frozen(kw_only=True)
+class _Found:
+    """An entry point with the distribution that owns it."""
+
+    distribution: str
+    version: str
+    entry_point: EntryPoint
+
+
+@define
+class _Entry:
+    """Who offers a name: one owner, or a dispute between outsiders."""
+
+    record: Any
+    owner: PluginInfo
+    rivals: list[PluginInfo] = field(factory=list)
+
+
+def _own_entry_points() -> Iterable[_Found]:
+    from importlib import metadata  # noqa: PLC0415 - 70 ms that a start without plugins does not pay
+
+    try:
+        home = metadata.distribution(HOME)
+    except metadata.PackageNotFoundError:
+        return
+    for entry_point in home.entry_points:
+        if entry_point.group == GROUP:
+            yield _Found(distribution=HOME, version=home.version, entry_point=entry_point)
+
+
+def _other_entry_points() -> Iterable[_Found]:
+    from importlib import metadata  # noqa: PLC0415 - as above
+
+    for entry_point in metadata.entry_points(group=GROUP):
+        distribution = entry_point.dist
+        name = _canonical(distribution.name) if distribution else "?"
+        if name != HOME:
+            version = distribution.version if distribution else ""
+            yield _Found(distribution=name, version=version, entry_point=entry_point)
+
+
+def _itself(plugin: object) -> object:
+    return plugin
+
+
+def _canonical(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def _words(value: str | None) -> frozenset[str] | None:
+    if value is None:
+        return None
+    return frozenset(_canonical(word.strip()) for word in value.split(",") if word.strip())
+
+
+class Registry:
+    """All plugins of a process, or of one embedder.
+
+    Args:
+        plugins: Modules or objects with hook implementations, beside the installed ones.
+        allow: Distributions whose plugins may load; None: ``MAILWRIGHT_PLUGINS``, else all. Built-ins always may.
+        disabled: Entry-point names to leave out; None: ``MAILWRIGHT_DISABLED_PLUGINS``.
+        installed: Find installed plugins; False: only `plugins` and the built-in ones.
+        environ: Where the variables are read.
+    """
+
+    def __init__(
+        self,
+        plugins: Iterable[object] = (),
+        *,
+        allow: Iterable[str] | None = None,
+        disabled: Iterable[str] | None = None,
+        installed: bool = True,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._manager = _manager()
+        self._allow = _words(environ.get("MAILWRIGHT_PLUGINS")) if allow is None else frozenset(map(_canonical, allow))
+        blocked = _words(environ.get("MAILWRIGHT_DISABLED_PLUGINS")) if disabled is None else disabled
+        self._disabled = frozenset(map(_canonical, blocked or ()))
+        self._infos: dict[str, PluginInfo] = {}
+        self._records: dict[Kind, dict[str, _Entry]] = {kind: {} for kind in _WORDS}
+        given = tuple(plugins)
+        self._stages: list[Callable[[], None]] = [
+            lambda: self._load_found(_own_entry_points()),
+            lambda: self._load_given(given),
+        ]
+        if installed:
+            self._stages.append(lambda: self._load_found(_other_entry_points()))
+        self._lock = threading.RLock()
+        self.trace = environ.get("MAILWRIGHT_TRACE_PLUGINS", "") not in {"", "0"}
+
+    # -- looking up
+
+    def provider(self, name: str) -> Provider[Any]:
+        """The provider called `name`. Raises `PluginError` when there is none, or two outsiders claim it."""
+        return self._one("provider", name)  # type: ignore[no-any-return]
+
+    def auth_method(self, name: str) -> AuthMethod[Any]:
+        """The authentication method called `name`; raises like `provider`."""
+        return self._one("auth", name)  # type: ignore[no-any-return]
+
+    def attachment_source(self, name: str) -> AttachmentSource[Any]:
+        """The attachment source called `name`; raises like `provider`."""
+        return self._one("attachment", name)  # type: ignore[no-any-return]
+
+    def secret_scheme(self, name: str) -> SecretScheme | None:
+        """The secret scheme called `name`, or None: then the text is no reference."""
+        try:
+            return self._one("secret", name)  # type: ignore[no-any-return]
+        except PluginError:
+            if name in self._records["secret"]:
+                raise
+            return None
+
+    def queue_engine(self, scheme: str) -> QueueEngine:
+        """The outbox engine for URLs of `scheme`; raises like `provider`."""
+        return self._one("queue", scheme)  # type: ignore[no-any-return]
+
+    def source_of(self, settings: Settings) -> AttachmentSource[Any]:
+        """The attachment source whose settings these are."""
+        for _ in self._growing():
+            for entry in self._records["attachment"].values():
+                if type(settings) is entry.record.settings:
+                    return entry.record  # type: ignore[no-any-return]
+        msg = f"no plugin resolves attachments of type {type(settings).__name__}"
+        raise PluginError(msg)
+
+    def provider_settings(self, name: str) -> type[Settings]:
+        """Settings class of a provider."""
+        return self.provider(name).settings
+
+    def auth_settings(self, name: str) -> type[Settings]:
+        """Settings class of an authentication method."""
+        return self.auth_method(name).settings
+
+    def attachment_settings(self, name: str) -> type[Settings]:
+        """Settings class of an attachment source."""
+        return self.attachment_source(name).settings
+
+    def names(self, kind: Kind) -> tuple[str, ...]:
+        """All names of a kind, sorted; loads every plugin."""
+        self.load_all()
+        return tuple(sorted(self._records[kind]))
+
+    @property
+    def plugins(self) -> tuple[PluginInfo, ...]:
+        """Every plugin and its state; loads them all."""
+        self.load_all()
+        return tuple(self._infos.values())
+
+    def hooks(self, name: str) -> tuple[pluggy.HookImpl, ...]:
+        """Implementations of a lifecycle hook, in the order they run (``tryfirst``, ``trylast``); loads every plugin."""
+        self.load_all()
+        return tuple(reversed(getattr(self._manager.hook, name).get_hookimpls()))
+
+    def load_all(self) -> None:
+        """Load what is installed and handed in; the second time costs nothing."""
+        if self._stages:
+            for _ in self._growing():
+                pass
+
+    # -- loading
+
+    def _one(self, kind: Kind, name: str) -> Any:
+        for _ in self._growing():
+            entry = self._records[kind].get(name)
+            if entry is None:
+                continue
+            if entry.rivals:
+                owners = " and ".join(
+                    f"{info.distribution} (plugin {info.name})" for info in (entry.owner, *entry.rivals)
+                )
+                msg = (
+                    f"{_WORDS[kind]} {name!r} is claimed by {owners}: disable one in MAILWRIGHT_DISABLED_PLUGINS, "
+                    "or uninstall it"
+                )
+                raise PluginError(msg)
+            return entry.record
+        raise PluginError(self._unknown(kind, name))
+
+    def _growing(self) -> Iterable[None]:
+        """Yield as it stands, then after each further stage of loading. A name that is found early loads no more."""
+        yield
+        while self._stages:
+            with self._lock:
+                if self._stages:
+                    # Removed only after loading: a second thread must not take a half-loaded stage for all there is.
+                    self._stages[0]()
+                    del self._stages[0]
+            yield
+
+    def _load_given(self, plugins: Iterable[object]) -> None:
+        for plugin in plugins:
+            name = getattr(plugin, "__name__", type(plugin).__name__)
+            self._admit(PluginInfo(name=name, distribution="handed in"), partial(_itself, plugin))
+
+    def _load_found(self, found: Iterable[_Found]) -> None:
+        for item in sorted(found, key=lambda item: (item.distribution, item.entry_point.name)):
+            self._load(item)
+
+    def _load(self, found: _Found) -> None:
+        name = found.entry_point.name
+        info = PluginInfo(name=name, distribution=found.distribution, version=found.version)
+        if _canonical(name) in self._disabled:
+            self._leave_out(info, "disabled", "named in MAILWRIGHT_DISABLED_PLUGINS")
+        elif found.distribution != HOME and self._allow is not None and found.distribution not in self._allow:
+            self._leave_out(info, "not allowed", f"add {found.distribution} to MAILWRIGHT_PLUGINS to use it")
+        else:
+            self._admit(info, found.entry_point.load)
+
+    def _leave_out(self, info: PluginInfo, status: PluginStatus, reason: str) -> None:
+        self._infos[self._key(info)] = evolve(info, status=status, reason=reason)
+
+    def _key(self, info: PluginInfo) -> str:
+        return f"{info.distribution}:{info.name}:{len(self._infos)}"
+
+    def _admit(self, info: PluginInfo, load: Callable[[], Any]) -> None:
+        started = time.perf_counter()
+        try:
+            plugin = load()
+            hooks = _check(plugin)
+            records = _records(hooks)
+            if self._manager.is_registered(plugin):
+                raise PluginError("it is loaded already")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything; it is named and left out
+            fix = "upgrade or uninstall it" if info.distribution != "handed in" else "mend it"
+            self._leave_out(info, "broken", f"{type(error).__name__}: {error} ({fix})")
+            return
+        adds = [f"{kind} {name}" for kind, name, _ in records]
+        adds += [f"hook {name.removeprefix('mailwright_')}" for name in hooks if name not in _RECORD_HOOKS]
+        info = evolve(info, adds=tuple(adds), load_ms=(time.perf_counter() - started) * 1000)
+        key = self._key(info)
+        self._manager.register(plugin, name=key)
+        self._infos[key] = info
+        for kind, name, record in records:
+            self._claim(kind, name, record, info)
+
+    def _claim(self, kind: Kind, name: str, record: Any, info: PluginInfo) -> None:
+        entry = self._records[kind].get(name)
+        if entry is None:
+            self._records[kind][name] = _Entry(record, info)
+        elif entry.owner.distribution != HOME:
+            entry.rivals.append(info)
+        else:
+            key = next(key for key, value in self._infos.items() if value is info)
+            note = f"{kind} {name} is built in and stays so"
+            self._infos[key] = evolve(info, reason="; ".join(filter(None, (info.reason, note))))
+
+    def _unknown(self, kind: Kind, name: str) -> str:
+        from difflib import get_close_matches  # noqa: PLC0415 - errors only
+
+        names = sorted(self._records[kind])
+        near = get_close_matches(name, names, n=1)
+        broken = [info for info in self._infos.values() if info.status != "active"]
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
+        left_out = "".join(
+            f"; plugin {info.name} of {info.distribution} is {info.status}: {info.reason}" for info in broken
+        )
+        return f"unknown {_WORDS[kind]} {name!r}: {hint}{_install_hint(kind, name)}{left_out}"
+
+
+_KNOWN_DISTRIBUTIONS: Final[Mapping[tuple[Kind, str], str]] = MappingProxyType({
+    ("provider", "graph"): "mailwright-graph",
+    ("provider", "gmail-api"): "mailwright-gmail-api",
+    ("provider", "ses"): "mailwright-ses",
+    ("provider", "postmark"): "mailwright-postmark",
+    ("queue", "postgresql"): "mailwright-pgqueuer",
+    ("queue", "amqp"): "mailwright-taskiq",
+})  # fmt: skip
+
+
+def _install_hint(kind: Kind, name: str) -> str:
+    """Only distributions of our own are ever recommended: a document must not choose what a user installs."""
+    known = _KNOWN_DISTRIBUTIONS.get((kind, name))
+    return f" (pip install {known})" if known else ""
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("mailwright")
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _check(plugin: Any) -> dict[str, pluggy.HookImpl]:
+    """Try the plugin in a manager of its own: unknown hooks, wrong arguments and another SPI version are errors."""
+    wanted = getattr(plugin, "MAILWRIGHT_SPI_VERSION", SPI_VERSION)
+    if wanted != SPI_VERSION:
+        msg = f"it was written for version {wanted} of the plugin interface, this is {SPI_VERSION}"
+        raise PluginError(msg)
+    trial = _manager()
+    trial.register(plugin)
+    trial.check_pending()
+    hooks = {caller.name: caller.get_hookimpls()[0] for caller in trial.get_hookcallers(plugin) or ()}
+    for name, impl in hooks.items():
+        if impl.wrapper or impl.hookwrapper:
+            msg = f"{name}: hook wrappers are not supported; return a replacement instead"
+            raise PluginError(msg)
+    for name in dir(plugin):
+        if name.startswith("mailwright_") and name not in hooks and callable(getattr(plugin, name)):
+            msg = f"{name} looks like a hook but has no @hookimpl"
+            raise PluginError(msg)
+    if not hooks:
+        msg = "it implements no hook; mark functions with @mailwright.hookimpl"
+        raise PluginError(msg)
+    return hooks
+
+
+def _records(hooks: Mapping[str, pluggy.HookImpl]) -> list[tuple[Kind, str, Any]]:
+    found: list[tuple[Kind, str, Any]] = []
+    for hook, (kind, record_type) in _RECORD_HOOKS.items():
+        if hook not in hooks:
+            continue
+        records: Iterable[Any] = hooks[hook].function() or ()  # type: ignore[assignment]
+        for record in records:
+            if not isinstance(record, record_type):
+                msg = f"{hook} yielded {type(record).__name__}, not {record_type.__name__}"
+                raise PluginError(msg)
+            names: tuple[str, ...] = record.schemes if isinstance(record, QueueEngine) else (record.name,)  # type: ignore[attr-defined]
+            found += [(kind, name, record) for name in names]
+    return found
+
+
+@cache
+def default_registry() -> Registry:
+    """The process's registry: what is installed, as the environment variables allow."""
+    return Registry()

@@ -1,0 +1,338 @@
+"""One message's life: prepare, hooks, compose, attempts, receipt. The only owner of retries where there is no outbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve, frozen
+
+from mailwright import mime
+from mailwright.connections import Saved, find_connection, reveal
+from mailwright.errors import (
+    AttachmentError,
+    AuthError,
+    MailwrightError,
+)
+from mailwright.lifecycle import Lifecycle
+from mailwright.model import (
+    Address,
+    Connection,
+    Envelope,
+    Limits,
+    Message,
+    Receipt,
+    RecipientStatus,
+    Report,
+    Secret,
+    failure,
+)
+from mailwright.net import ConfiguredHttp, NoHttp
+from mailwright.ports import Fetching
+from mailwright.prepare import prepare
+from mailwright.registry import Registry, default_registry
+from mailwright.routing import author_of, check_limits, endpoint_of, envelope_of, merged_limits, staged
+from mailwright.spi import Opening, Submission, Transport
+from mailwright.system import SystemClock, SystemEntropy
+
+if TYPE_CHECKING:
+    from mailwright.ports import Clock, Composed, Entropy
+    from mailwright.spi import Authenticator, Provider
+
+BACKOFF_S: Final = (1.0, 5.0, 15.0)
+"""Seconds before the second, third and each further try."""
+
+
+@frozen(kw_only=True)
+class _Route:
+    """One opened connection."""
+
+    connection: Connection
+    limits: Limits
+    transport: Transport
+    author: Address | None
+
+
+class Sending:
+    """What a `Mailer` does; arguments as there."""
+
+    def __init__(
+        self,
+        references: tuple[Connection | Mapping[str, Any] | str, ...],
+        *,
+        registry: Registry | None,
+        connections: Saved | None,
+        retries: int,
+        attachment_limit: int | None,
+        attach_root: str | Path | None,
+        clock: Clock | None,
+        entropy: Entropy | None,
+    ) -> None:
+        self._references = references
+        self._registry = registry or default_registry()
+        self._saved = connections
+        self._retries = retries
+        self._attachment_limit = attachment_limit
+        self._attach_root = Path(attach_root).resolve() if attach_root is not None else None
+        self._clock: Clock = clock or SystemClock()
+        self._entropy: Entropy = entropy or SystemEntropy()
+        self._hooks = Lifecycle(self._registry)
+        self._routes: dict[asyncio.AbstractEventLoop, asyncio.Task[tuple[_Route, ...]]] = {}
+
+    async def open(self) -> None:
+        """Resolve connections, credentials and plugins; no session is opened yet."""
+        await self._opened()
+
+    async def aclose(self) -> None:
+        """Finish what is under way and close every session of this event loop; safe to repeat."""
+        task = self._routes.pop(asyncio.get_running_loop(), None)
+        if task is None:
+            return
+        try:
+            routes = await task
+        except MailwrightError:
+            return
+        await asyncio.gather(*(route.transport.aclose() for route in routes))
+
+    async def verify(self) -> AsyncIterator[str]:
+        """Yield each step passed on every route."""
+        for route in await self._opened():
+            async for step in route.transport.verify():
+                yield step
+
+    async def prepare(self, message: Message) -> Message:
+        """Make a message ready for the first route."""
+        return await self._prepare(message, (await self._opened())[0])
+
+    # -- one message
+
+    async def send_many(
+        self, messages: Iterable[Message] | AsyncIterable[Message], *, concurrency: int
+    ) -> AsyncIterator[Receipt]:
+        """Receipts in order of completion; `concurrency` messages under way at one time."""
+        pending: set[asyncio.Task[Receipt]] = set()
+        try:
+            index = 0
+            async for message in _each(messages):
+                pending.add(asyncio.create_task(self._outcome(message, index)))
+                index += 1
+                if len(pending) >= concurrency:
+                    done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        yield task.result()
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield task.result()
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+    async def _outcome(self, message: Message, index: int) -> Receipt:
+        try:
+            return evolve(await self.send(message), index=index)
+        except MailwrightError as error:
+            return _never_left(message, error, index)
+
+    async def send(self, message: Message) -> Receipt:
+        """The receipt; raises only where no attempt was made."""
+        routes = await self._opened()
+        info = routes[0].connection.info
+        try:
+            prepared = await self._prepare(message, routes[0])
+            replaced = await self._hooks.before_compose(prepared, info)
+            if replaced is not prepared:
+                prepared = await self._prepare(replaced, routes[0])
+            envelope, kept_back = staged(envelope_of(prepared), routes[0].connection)
+            composed = self._compose(prepared, routes[0])
+            check_limits(composed, envelope, routes[0].limits)
+        except MailwrightError as error:
+            await self._hooks.send_failed(error, None, info)
+            raise
+        try:
+            receipt = await self._attempts(prepared, composed, envelope, routes)
+        except MailwrightError as error:
+            await self._hooks.send_failed(error, None, info)
+            raise
+        if kept_back:
+            receipt = evolve(
+                receipt,
+                envelope=Envelope(sender=envelope.sender, recipients=(*envelope.recipients, *kept_back)),
+                statuses=(*receipt.statuses, *map(_kept_back, kept_back)),
+            )
+        if receipt.accepted:
+            await self._hooks.after_send(receipt, info)
+        else:
+            await self._hooks.send_failed(failure(receipt), receipt, info)
+        return receipt
+
+    async def _prepare(self, message: Message, route: _Route) -> Message:
+        fetching = Fetching(
+            http=NoHttp(),
+            path=self._below_root,
+            max_bytes=self._attachment_limit,
+        )
+        return await prepare(
+            message,
+            registry=self._registry,
+            fetching=fetching,
+            clock=self._clock,
+            entropy=self._entropy,
+            author=route.author,
+        )
+
+    def _below_root(self, name: str) -> Path:
+        if self._attach_root is None:
+            msg = f"{name}: files may not be attached here; name an attach_root (--attach-root)"
+            raise AttachmentError(msg)
+        path = (self._attach_root / name).resolve()
+        if not path.is_relative_to(self._attach_root):
+            msg = f"{name}: outside the folder that files may be attached from"
+            raise AttachmentError(msg)
+        return path
+
+    def _compose(self, message: Message, route: _Route) -> Composed:
+        return mime.compose(
+            message,
+            token=self._entropy.token,
+            bcc=route.transport.capabilities.recipients == "headers",
+            offload=asyncio.to_thread,
+        )
+
+    async def _attempts(
+        self, message: Message, composed: Composed, envelope: Envelope, routes: tuple[_Route, ...]
+    ) -> Receipt:
+        """Try; try again those refused for the moment; turn to the next route where nothing can have been delivered."""
+        receipt = Receipt(message_id=composed.message_id, envelope=envelope, size=composed.size)
+        open_for = envelope
+        position = 0
+        most = routes[0].connection.retries if routes[0].connection.retries is not None else self._retries
+        for attempt in range(most + len(routes)):
+            route = routes[position]
+            report = await self._attempt(message, composed, open_for, route)
+            receipt = evolve(receipt.merge(report), provider=route.connection.provider)
+            waiting = [status for status in receipt.rejected if not status.permanent]
+            if not waiting or receipt.unknown:
+                break
+            if not route.transport.capabilities.per_recipient and len(waiting) < len(receipt.statuses):
+                break
+            if position + 1 < len(routes) and not receipt.accepted:
+                position += 1
+            elif receipt.attempts - position > most:
+                break
+            else:
+                await self._clock.sleep(report.retry_after_s or BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+            open_for = Envelope(sender=open_for.sender, recipients=tuple(status.address for status in waiting))
+        return receipt
+
+    async def _attempt(self, message: Message, composed: Composed, envelope: Envelope, route: _Route) -> Report:
+        signed = await self._hooks.before_send(composed, envelope, route.connection.info)
+        submission = Submission(
+            composed=signed,
+            message=message,
+            envelope=envelope,
+            idempotency_key=composed.message_id,
+            deadline=self._clock.monotonic() + route.connection.timeouts.total,
+            commit=_no_commit,
+        )
+        return await route.transport.deliver(submission)
+
+    # -- opening
+
+    async def _opened(self) -> tuple[_Route, ...]:
+        """The routes of this event loop, opened once however many tasks ask."""
+        loop = asyncio.get_running_loop()
+        task = self._routes.get(loop)
+        if task is None:
+            for stale in [known for known in self._routes if known.is_closed()]:
+                del self._routes[stale]
+            task = self._routes[loop] = loop.create_task(self._open_all())
+        try:
+            return await asyncio.shield(task)
+        except MailwrightError:
+            if self._routes.get(loop) is task:
+                del self._routes[loop]
+            raise
+
+    async def _open_all(self) -> tuple[_Route, ...]:
+        return tuple([await self._open(reference) for reference in self._references])
+
+    async def _open(self, reference: Connection | Mapping[str, Any] | str) -> _Route:
+        connection = await find_connection(reference, registry=self._registry, saved=self._saved)
+        provider = self._registry.provider(connection.provider)
+        authenticator, user = self._authenticator(connection, provider)
+        limits = merged_limits(provider.limits, connection.limits)
+        if provider.endpoint is not None:
+            from mailwright.transport import SmtpTransport  # noqa: PLC0415 - APIs do not need it
+
+            transport: Transport = SmtpTransport(
+                endpoint_of(provider, connection),
+                connection,
+                limits=limits,
+                authenticator=authenticator,
+                clock=self._clock,
+                explain=provider.explain,
+            )
+        else:
+            assert provider.open is not None
+            transport = provider.open(connection.settings, self._opening(connection, authenticator))
+        return _Route(connection=connection, limits=limits, transport=transport, author=author_of(connection, user))
+
+    def _authenticator(
+        self, connection: Connection, provider: Provider[Any]
+    ) -> tuple[Authenticator | None, str | None]:
+        if connection.auth is None:
+            return None, None
+        name, settings = connection.auth
+        method = self._registry.auth_method(name)
+        target = provider.target(connection.settings)
+        if provider.auth and name not in provider.auth:
+            msg = f"$.auth.type: provider {provider.name} takes {' or '.join(provider.auth)}, not {name}"
+            raise AuthError(msg, stage="prepare", command="API")
+        if target.protocol not in method.protocols:
+            msg = f"$.auth.type: {name} does not work over {target.protocol}"
+            raise AuthError(msg, stage="prepare", command="API")
+        return method.open(settings, target, self._opening(connection, None)), method.user(settings)
+
+    def _opening(self, connection: Connection, authenticator: Authenticator | None) -> Opening:
+        async def revealed(secret: Secret) -> str:
+            return await reveal(secret, self._registry)
+
+        return Opening(
+            connection=connection.info,
+            http=ConfiguredHttp(proxy=connection.proxy, ca_file=connection.ca_file),
+            clock=self._clock,
+            reveal=revealed,
+            authenticator=authenticator,
+        )
+
+
+async def _no_commit() -> None:
+    """Direct sending keeps no books: nothing to write down before the point of no return."""
+
+
+def _never_left(message: Message, error: MailwrightError, index: int) -> Receipt:
+    statuses = tuple(
+        RecipientStatus(
+            address=address.email, outcome="rejected", permanent=error.permanent, stage=error.stage or "prepare"
+        )
+        for address in message.recipients
+    )
+    envelope = Envelope(sender=message.from_, recipients=message.recipients) if statuses else None
+    return Receipt(message_id=message.message_id or "", envelope=envelope, statuses=statuses, error=error, index=index)
+
+
+def _kept_back(address: str) -> RecipientStatus:
+    return RecipientStatus(address=address, outcome="rejected", permanent=True, stage="prepare")
+
+
+async def _each(messages: Iterable[Message] | AsyncIterable[Message]) -> AsyncIterator[Message]:
+    if isinstance(messages, AsyncIterable):
+        async for message in messages:
+            yield message
+    else:
+        for message in messages:
+            yield message

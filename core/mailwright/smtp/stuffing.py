@@ -1,0 +1,27 @@
+"""Dot-stuffing (RFC 5321 §4.5.2) over chunks of any size."""
+
+from __future__ import annotations
+
+
+class DotStuffer:
+    """Doubles the dot at the start of each line, across chunk borders.
+
+    The composer's octets have CRLF line ends only, so a line starts after LF.
+    """
+
+    def __init__(self) -> None:
+        self._at_line_start = True
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The chunk with its leading dots doubled."""
+        if not chunk:
+            return chunk
+        stuffed = chunk.replace(b"\n.", b"\n..")
+        if self._at_line_start and chunk.startswith(b"."):
+            stuffed = b"." + stuffed
+        self._at_line_start = chunk.endswith(b"\n")
+        return stuffed
+
+    def end(self) -> bytes:
+        """What closes the message: the dot on a line of its own."""
+        return b".\r\n" if self._at_line_start else b"\r\n.\r\n"

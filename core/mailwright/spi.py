@@ -1,0 +1,382 @@
+"""Records and protocols for plugins. A hook *declares* by yielding records; the objects their factories return *act*.
+
+SMTP providers are data (an endpoint). Other providers bring a `Transport`. Authentication hands out SASL machines and signs
+HTTP requests. `Transport.deliver` returns a `Report` and awaits `Submission.commit` just before the point of no return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Generic, Literal, Protocol, TypeVar
+
+from attrs import field, frozen
+
+from mailwright.model import (
+    Address,
+    Attachment,
+    Connection,
+    ConnectionInfo,
+    Content,
+    Envelope,
+    Limits,
+    Message,
+    Part,
+    RawPart,
+    RecipientStatus,
+    Reply,
+    Report,
+    Secret,
+    Settings,
+    SmtpEndpoint,
+    Timeouts,
+)
+from mailwright.ports import Clock, Composed, Entropy, Fetching, Http, HttpRequest, HttpResponse, HttpStream
+
+SPI_VERSION = 1
+"""Raised only when a record or protocol changes incompatibly.
+
+A plugin states the one it was written for as ``MAILWRIGHT_SPI_VERSION = 1`` in its module; with another it is left out.
+"""
+
+S = TypeVar("S", bound=Settings)
+
+__all__ = [
+    "SPI_VERSION",
+    "Address",
+    "Attachment",
+    "AttachmentSource",
+    "AuthMethod",
+    "AuthTarget",
+    "Authenticator",
+    "Capabilities",
+    "Claim",
+    "Clock",
+    "Composed",
+    "Connection",
+    "ConnectionInfo",
+    "Content",
+    "Dispatcher",
+    "Entropy",
+    "Envelope",
+    "Fetching",
+    "Http",
+    "HttpRequest",
+    "HttpResponse",
+    "HttpStream",
+    "Ledger",
+    "Limits",
+    "Message",
+    "Opening",
+    "Part",
+    "Provider",
+    "QueueEngine",
+    "RawPart",
+    "RecipientStatus",
+    "Reply",
+    "Report",
+    "SaslMechanism",
+    "SaslOffer",
+    "Secret",
+    "SecretScheme",
+    "Settings",
+    "SmtpEndpoint",
+    "Submission",
+    "Timeouts",
+    "Transport",
+]
+
+
+@frozen(kw_only=True)
+class AuthTarget:
+    """What a credential is for; part of every token's cache key.
+
+    Attributes:
+        protocol: ``smtp`` or ``http``.
+        host: Server the credential goes to.
+        scopes: OAuth scopes needed.
+        oauth_urls: ``token``, ``authorize``, ``device`` endpoints; a document's own token URL beats them.
+    """
+
+    protocol: Literal["smtp", "http"]
+    host: str
+    scopes: tuple[str, ...] = ()
+    oauth_urls: Mapping[str, str] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Opening:
+    """What core hands to `Provider.open` and `AuthMethod.open`; bound to one connection.
+
+    Attributes:
+        connection: Name, provider, sender.
+        http: https only, no redirects, the connection's proxy and authorities.
+        clock: Time.
+        reveal: Turns a `Secret` into text.
+        authenticator: The connection's; None while an `AuthMethod` opens, or without auth.
+    """
+
+    connection: ConnectionInfo
+    http: Http
+    clock: Clock
+    reveal: Callable[[Secret], Awaitable[str]] = field(repr=False)
+    authenticator: Authenticator | None = None
+
+
+@frozen(kw_only=True)
+class SaslOffer:
+    """What the server offers, and over which link.
+
+    Attributes:
+        mechanisms: Upper-case names from EHLO.
+        encrypted: Whether the link is TLS.
+        private: Whether a password may cross it: TLS, loopback, or the user's explicit wish.
+        host: Server's name.
+        port: Server's port.
+        channel_bindings: By type, such as ``tls-server-end-point`` (RFC 5929).
+    """
+
+    mechanisms: frozenset[str]
+    encrypted: bool
+    private: bool = False
+    host: str = ""
+    port: int = 0
+    channel_bindings: Mapping[str, bytes] = field(factory=dict, repr=False)
+
+
+class SaslMechanism(Protocol):
+    """A byte machine, fresh for each attempt; see `mailwright.sasl`."""
+
+    @property
+    def name(self) -> str:
+        """As in EHLO."""
+        ...
+
+    def start(self) -> bytes | None:
+        """Initial response, None when the mechanism waits for a challenge."""
+        ...
+
+    def step(self, challenge: bytes) -> bytes:
+        """Answer one challenge. Raises `AuthError` when the server proves to be the wrong one."""
+        ...
+
+
+class Authenticator(Protocol):
+    """A credential in use."""
+
+    async def sasl(self, offer: SaslOffer) -> SaslMechanism:
+        """The strongest machine both sides have. Raises `AuthError` when there is none, or the link is not private."""
+        ...
+
+    async def sign(self, request: HttpRequest) -> HttpRequest:
+        """Add the credential to an HTTP request."""
+        ...
+
+    async def refused(self, reply: Reply, challenge: bytes | None) -> bool:
+        """Told of a refusal; True: renewed, try exactly once more."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+@frozen(kw_only=True)
+class AuthMethod(Generic[S]):
+    """One way to authenticate; `name` is the document's ``auth.type``."""
+
+    name: str
+    settings: type[S]
+    protocols: frozenset[Literal["smtp", "http"]]
+    open: Callable[[S, AuthTarget, Opening], Authenticator]
+    user: Callable[[S], str | None] = lambda settings: None
+    """The mailbox the credential belongs to: the author when a message names none."""
+    login: Callable[[S, AuthTarget, Opening, Callable[[str], None]], Awaitable[None]] | None = None
+
+
+@frozen(kw_only=True)
+class Capabilities:
+    """What a transport can do.
+
+    Attributes:
+        content: ``mime``: takes the octets; ``message``: a JSON API that takes the message (hooks may veto, not replace).
+        recipients: ``envelope``, or ``headers`` for APIs that read To, Cc and Bcc from the octets.
+        per_recipient: False: one answer for all, so no retry of a part of them.
+        idempotency_s: Within this time a repeat with the same key is harmless.
+    """
+
+    content: Literal["mime", "message"] = "mime"
+    recipients: Literal["envelope", "headers"] = "envelope"
+    per_recipient: bool = True
+    idempotency_s: float | None = None
+
+
+@frozen(kw_only=True)
+class Submission:
+    """One attempt to deliver.
+
+    Attributes:
+        composed: The octets.
+        message: Prepared: attachments resolved, Message-ID and Date fixed.
+        envelope: The recipients of this attempt.
+        idempotency_key: Same for every attempt of the message.
+        deadline: In `Clock.monotonic` seconds.
+        commit: Awaited once before the final dot or the HTTP request; may raise `LeaseLost`.
+    """
+
+    composed: Composed = field(repr=False)
+    message: Message = field(repr=False)
+    envelope: Envelope
+    idempotency_key: str
+    deadline: float
+    commit: Callable[[], Awaitable[None]] = field(repr=False)
+
+
+class Transport(Protocol):
+    """An SMTP pool or an HTTP API. `deliver` is called concurrently."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    async def deliver(self, submission: Submission) -> Report:
+        """Try once. Outcomes are returned; only cancellation and bugs raise."""
+        ...
+
+    def verify(self) -> AsyncIterator[str]:
+        """Yield each step passed (connected, encrypted, authenticated); raise where it stops."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish what is under way and close; safe to repeat."""
+        ...
+
+
+@frozen(kw_only=True)
+class Provider(Generic[S]):
+    """A mail service. Give either `endpoint` (SMTP: data only) or `open` (anything else).
+
+    Attributes:
+        name: What documents say in ``provider``.
+        settings: Its own settings.
+        auth: Accepted method names, preferred first; empty: any.
+        target: What a credential is for.
+        limits: What the service allows.
+        endpoint: Where its SMTP server listens.
+        open: Makes the transport.
+        explain: A reply in the service's wording → cause and fix.
+        title: For people.
+        note: What people must know before they use it.
+    """
+
+    name: str
+    settings: type[S]
+    auth: tuple[str, ...] = ()
+    target: Callable[[S], AuthTarget]
+    limits: Limits = field(factory=Limits)
+    endpoint: Callable[[S], SmtpEndpoint] | None = None
+    open: Callable[[S, Opening], Transport] | None = None
+    explain: Callable[[Reply], str | None] = lambda reply: None
+    title: str = ""
+    note: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if (self.endpoint is None) == (self.open is None):
+            msg = f"{self.name}: give either endpoint or open"
+            raise ValueError(msg)
+
+
+@frozen(kw_only=True)
+class AttachmentSource(Generic[S]):
+    """Where attachments come from; `name` is the document's ``attachments[].type``."""
+
+    name: str
+    settings: type[S]
+    resolve: Callable[[S, Fetching], Awaitable[Sequence[Part | RawPart]]]
+
+
+@frozen(kw_only=True)
+class SecretScheme:
+    """A place where secrets live; `reveal` gets what stands behind ``name:``."""
+
+    name: str
+    reveal: Callable[[str], Awaitable[str]] = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Claim:
+    """A job in the hands of one worker. Every write names the fence; a stale one raises `LeaseLost`."""
+
+    job_id: str
+    attempt: int
+    fence: int
+
+
+class Ledger(Protocol):
+    """The truth about queued messages: an SQL database."""
+
+    async def add(self, rows: Sequence[Mapping[str, object]], *, transaction: object | None = None) -> Sequence[str]:
+        """Store; durable when it returns."""
+        ...
+
+    async def claim(self, job_id: str, *, lease_s: float) -> Claim | None:
+        """Take a job; counts the attempt durably."""
+        ...
+
+    async def renew(self, claim: Claim, *, lease_s: float) -> None:
+        """Keep a job; raises `LeaseLost`."""
+        ...
+
+    async def record(self, claim: Claim, state: str, data: bytes) -> None:
+        """Write a state; durable when it returns."""
+        ...
+
+    async def read(self, job_id: str) -> Mapping[str, object] | None:
+        """One job."""
+        ...
+
+    async def page(self, *, state: str | None, limit: int, after: str | None) -> Sequence[Mapping[str, object]]:
+        """Jobs, in order."""
+        ...
+
+    async def change(self, ids: Sequence[str], action: Literal["retry", "cancel", "hold", "release", "purge"]) -> int:
+        """An operator's verb; returns how many changed."""
+        ...
+
+    async def blob(self, sha256: str, content: bytes | None = None) -> bytes:
+        """Get content by its hash, or put it once."""
+        ...
+
+    async def admit(self, key: str, *, rate: float, burst: int) -> float:
+        """GCRA over all workers: seconds to wait, 0 is go."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close; safe to repeat."""
+        ...
+
+
+class Dispatcher(Protocol):
+    """Who works on which job when."""
+
+    async def put(self, jobs: Sequence[tuple[str, datetime, int]], *, transaction: object | None = None) -> None:
+        """Announce jobs: id, time, priority."""
+        ...
+
+    async def work(self, run: Callable[[Claim], Awaitable[datetime | None]], *, concurrency: int) -> None:
+        """Run jobs until cancelled; cancelling drains."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close; safe to repeat."""
+        ...
+
+
+@frozen(kw_only=True)
+class QueueEngine:
+    """An outbox engine; `schemes` are those of its URLs. Without `ledger` the URL names one (``?ledger=``)."""
+
+    schemes: tuple[str, ...]
+    ledger: Callable[[str, Clock], Awaitable[Ledger]] | None = None
+    dispatcher: Callable[[str, Ledger, Clock], Awaitable[Dispatcher]]

@@ -1,0 +1,37 @@
+"""Testing mail without a provider: a real SMTP server on loopback that does as it is told, and an inbox for people.
+
+async with ScriptedServer(users={"ann": "secret"}) as server:      # wire tests: replies and faults for each stage
+...
+server.messages[0].raw
+
+with Sandbox() as box:                                             # application tests: what arrived, parsed
+Mailer(box.connection).send_sync(message)
+box.messages[0].subject
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mailwright.testing.sandbox import Sandbox
+    from mailwright.testing.smtp_server import ScriptedServer
+    from mailwright.testing.smtp_session import Fault, ReceivedMessage
+
+_HOME = {
+    "Fault": "smtp_session",
+    "ReceivedMessage": "smtp_session",
+    "Sandbox": "sandbox",
+    "ScriptedServer": "smtp_server",
+}
+
+__all__ = ["Fault", "ReceivedMessage", "Sandbox", "ScriptedServer"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        msg = f"module 'mailwright.testing' has no attribute {name!r}"
+        raise AttributeError(msg)
+    import importlib  # noqa: PLC0415 - only when a name is first used
+
+    return getattr(importlib.import_module(f"mailwright.testing.{_HOME[name]}"), name)

@@ -1,0 +1,110 @@
+"""Sessions: tests (the default), lint, types, docs, bench."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["tests"]
+nox.options.default_venv_backend = "uv|venv"
+nox.options.error_on_missing_interpreters = False
+
+ROOT = Path(__file__).parent
+CONSTRAINTS = str(ROOT / "constraints.txt")
+SUPPORTED = ("3.11", "3.12", "3.13")
+
+
+def interpreters() -> dict[str, str]:
+    """Every supported Python that really runs (version managers leave shims that do not)."""
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    managed = os.environ.get("PYENV_ROOT")
+    if managed:
+        folders += [str(path) for path in sorted(Path(managed, "versions").glob("*/bin"))]
+    found: dict[str, str] = {}
+    for version in SUPPORTED:
+        for folder in folders:
+            candidate = shutil.which(f"python{version}", path=folder)
+            if candidate and _runs(candidate, version):
+                found[version] = candidate
+                break
+    return found
+
+
+def _runs(candidate: str, version: str) -> bool:
+    check = "import sys, venv; print('%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run([candidate, "-c", check], capture_output=True, text=True, timeout=20, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0 and done.stdout.strip() == version
+
+
+PYTHONS = interpreters()
+
+
+def install(session: nox.Session, *what: str) -> None:
+    session.install("-c", CONSTRAINTS, *what)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheel once."""
+    install(session, "build", "hatchling")
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist", silent=True)
+
+
+@nox.session(python=list(PYTHONS.values()) or None, requires=["build"])
+def tests(session: nox.Session) -> None:
+    """Test the built wheel, from a folder where the source tree is out of reach."""
+    wheel = next((ROOT / "dist").glob("*.whl"))
+    install(session, f"mailwright[cli,testing] @ {wheel.as_uri()}", *nox.project.dependency_groups(PROJECT, "tests"))
+    away = Path(session.create_tmp()) / "away"
+    shutil.rmtree(away, ignore_errors=True)
+    away.mkdir()
+    for name in ("tests", "docs", "pyproject.toml", "README.md"):
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, away / name, ignore=ignore) if source.is_dir() else shutil.copy(source, away / name)
+    with session.chdir(away):
+        session.run(
+            "pytest", "-q", "-n", "auto", *session.posargs, env={"MAILWRIGHT_WHEEL": str(wheel), "PYTHONPATH": ""}
+        )
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the rings."""
+    install(session, "-e", ".[cli,testing]", *nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict, on both source roots."""
+    install(session, "-e", ".[cli,testing]", *nox.project.dependency_groups(PROJECT, "types"))
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run every example of the docs."""
+    install(session, "-e", ".[cli,testing]", *nox.project.dependency_groups(PROJECT, "tests"))
+    session.run("pytest", "-q", "tests/docs", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Print the figures of the benchmarks; peers are measured in the same run where they are installed."""
+    install(session, "-e", ".[cli,testing,speed]", *nox.project.dependency_groups(PROJECT, "tests"))
+    session.run("python", "tests/benchmarks/run.py", *session.posargs)
+
+
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
