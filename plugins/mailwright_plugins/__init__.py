@@ -1,0 +1,1 @@
+"""The built-in plugins: they use only what every plugin may use."""

@@ -1,0 +1,1 @@
+"""Places attachments come from."""

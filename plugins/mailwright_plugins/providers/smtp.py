@@ -1,0 +1,50 @@
+"""Other SMTP Service: any server by host and port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from mailwright import hookimpl
+from mailwright.errors import ConfigurationError
+from mailwright.spi import AuthTarget, Provider, Settings, SmtpEndpoint
+
+_PORTS = {"tls": 465, "starttls": 587, "none": 25}
+
+
+@frozen(kw_only=True)
+class SmtpSettings(Settings):
+    """Where the server listens."""
+
+    host: str = field(metadata={"title": "Host", "description": "Name or address of the SMTP server."})
+    port: int | None = field(
+        default=None, metadata={"title": "Port", "description": "Default: 465 for tls, 587 for starttls, 25 for none."}
+    )
+    tls: Literal["tls", "starttls", "none"] = field(
+        default="starttls",
+        metadata={"title": "TLS", "description": "tls from the first octet, starttls (required), or none."},
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if not self.host or any(char.isspace() or ord(char) < 33 for char in self.host):
+            msg = f"host: {self.host!r} is not a host name"
+            raise ConfigurationError(msg)
+        if self.port is not None and not 1 <= self.port <= 65535:
+            msg = f"port: {self.port} is not between 1 and 65535"
+            raise ConfigurationError(msg)
+
+
+def _target(settings: SmtpSettings) -> AuthTarget:
+    return AuthTarget(protocol="smtp", host=settings.host)
+
+
+def _endpoint(settings: SmtpSettings) -> SmtpEndpoint:
+    return SmtpEndpoint(host=settings.host, port=settings.port or _PORTS[settings.tls], tls=settings.tls)
+
+
+@hookimpl
+def mailwright_providers() -> Iterable[Provider[Any]]:
+    """One provider."""
+    yield Provider(name="smtp", title="Other SMTP Service", settings=SmtpSettings, target=_target, endpoint=_endpoint)

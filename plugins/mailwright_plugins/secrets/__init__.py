@@ -1,0 +1,1 @@
+"""Places secrets live in."""
