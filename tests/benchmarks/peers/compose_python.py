@@ -1,0 +1,89 @@
+"""``compose_python.py TOOL SECONDS``, workload on stdin: prints messages per CPU second, octets and peak RSS as JSON."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import process_time
+from typing import Any
+
+SIZES = {"attachment-1M": 1 << 20, "attachment-25M": 25 << 20}
+
+
+def mailwright(work: dict[str, Any], content: bytes | None) -> Callable[[int], int]:
+    """From the user's values to the last octet, validation included; attachments are thrown away as a socket would."""
+    from os import urandom
+
+    from mailwright.mime import compose
+    from mailwright.model import Address, Message, Part
+
+    def token() -> str:
+        return urandom(16).hex()
+
+    def once(number: int) -> int:
+        message = Message(
+            from_=Address("joerg@example.org", "Jörg Müller"),
+            to=(Address(f"zoe{number}@example.net", f"Zoë Beispiel {number}"),),
+            subject=f"Grüße aus Köln, Nummer {number}",
+            text=work["text"],
+            html=work["html"],
+            attachments=[Part(content=content, filename="report.bin")] if content else (),
+            message_id=f"<{token()}@example.org>",
+            date=datetime.now(UTC),
+        )
+        return sum(map(len, compose(message, token=token)))
+
+    return once
+
+
+def stdlib(work: dict[str, Any], content: bytes | None) -> Callable[[int], int]:
+    """`EmailMessage` with the SMTP policy."""
+    from email.headerregistry import Address
+    from email.message import EmailMessage
+    from email.policy import SMTP
+    from email.utils import formatdate, make_msgid
+
+    def once(number: int) -> int:
+        message = EmailMessage(policy=SMTP)
+        message["From"] = Address("Jörg Müller", "joerg", "example.org")
+        message["To"] = Address(f"Zoë Beispiel {number}", f"zoe{number}", "example.net")
+        message["Subject"] = f"Grüße aus Köln, Nummer {number}"
+        message["Date"] = formatdate()
+        message["Message-ID"] = make_msgid(domain="example.org")
+        message.set_content(work["text"])
+        if work["html"]:
+            message.add_alternative(work["html"], subtype="html")
+        if content:
+            message.add_attachment(content, maintype="application", subtype="octet-stream", filename="report.bin")
+        return len(message.as_bytes())
+
+    return once
+
+
+def main() -> None:
+    """Warm up, then count."""
+    tool, seconds = sys.argv[1], float(sys.argv[2])
+    work = json.load(sys.stdin)
+    size = SIZES.get(work["workload"], 0)
+    content = bytes(range(256)) * (size // 256) if size else None
+    once = {"mailwright": mailwright, "stdlib": stdlib}[tool](work, content)
+    start = process_time()
+    number = 0
+    while number < (2 if content else 300) or process_time() - start < seconds / 4:
+        once(number)
+        number += 1
+    count = octets = 0
+    start = process_time()
+    while process_time() - start < seconds:
+        octets = once(count)
+        count += 1
+    rate = count / (process_time() - start)
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    json.dump({"rate": rate, "octets": octets, "rss": rss}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""The command line as a user meets it: real processes, exit codes, one clear error."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailwright.testing import Sandbox
+
+NODE: dict[str, Any] = {
+    "connection": {"provider": "smtp", "host": "127.0.0.1", "port": 9, "tls": "none"},
+    "from": "me@example.org",
+    "to": "{{ input.to }}",
+    "subject": "Hi",
+    "content": "<p>Hi</p>",
+}
+
+
+def mailwright(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", "from mailwright.cli import main; main()", *arguments]
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "120", "HOME": str(cwd), "XDG_CONFIG_HOME": str(cwd)} | more
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=50, env=environment)
+
+
+def write(folder: Path, document: dict[str, Any], state: dict[str, Any]) -> None:
+    (folder / "node.json").write_text(json.dumps(document))
+    (folder / "state.json").write_text(json.dumps(state))
+
+
+def test_demo_sends_a_letter_and_shows_it(tmp_path: Path) -> None:
+    done = mailwright("demo", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for wanted in (
+        "STARTTLS",
+        "235 2.7.0",
+        "multipart/alternative",
+        "text/html",
+        "punkt.gif",
+        "menu.md",
+        '"status": "sent"',
+    ):
+        assert wanted in done.stdout
+
+
+def test_demo_for_programs_holds_every_built_in_attachment(tmp_path: Path) -> None:
+    found = json.loads(mailwright("demo", "--json", cwd=tmp_path).stdout)
+    assert found["ok"]
+    assert found["structure"]["type"] == "multipart/mixed"
+    names = [part.get("filename") for part in found["structure"]["parts"][1:]]
+    assert names == ["Grüße.txt", "punkt.gif", "order.json", "karte.svg", "preise.csv", "menu.md"]
+    raw = Path(found["eml"]).read_bytes()
+    assert found["result"]["messageSize"] == len(raw)
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "wanted"),
+    [
+        ({"connection": {"provider": "gmial"}}, {}, "$.connection.provider"),
+        ({"connection": NODE["connection"] | {"auth": {"type": "kerberos"}}}, {}, "$.connection.auth"),
+        ({"attachments": [{"type": "ftp"}]}, {}, "$.attachments[0]"),
+        ({"to": "not an address"}, {}, "$.to"),
+        ({"to": ""}, {}, "recipient"),
+        ({}, {"input": {"to": "a(comment)@example.org"}}, "comments in addresses"),
+        ({"store_result": {"in": "context", "key": "a.b"}}, {"context": {"a": 5}, "input": {"to": "a@x.org"}}, "a.b"),
+        ({"subjekt": "x"}, {}, "did you mean"),
+        ({"connection": "support"}, {"input": {"to": "a@x.org"}}, "support"),
+    ],
+    ids=["provider", "auth", "attachment", "address", "nobody", "data", "path", "key", "name"],
+)
+def test_bad_input_is_one_clear_error_and_exit_code_2(
+    changes: dict[str, Any], state: dict[str, Any], wanted: str, tmp_path: Path
+) -> None:
+    write(tmp_path, NODE | changes, state)
+    done = mailwright("send", "node.json", "--state", "state.json", cwd=tmp_path)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert wanted in done.stderr
+    assert "Traceback" not in done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ")
+
+
+def test_bad_input_opens_no_session(tmp_path: Path) -> None:
+    with Sandbox() as box:
+        for changes in ({"cc": "nobody"}, {"bcc": "a@x.org", "attachments": [{"type": "base64", "content": "a"}]}):
+            write(tmp_path, NODE | {"connection": box.connection} | changes, {"input": {"to": "a@x.org"}})
+            assert mailwright("send", "node.json", "--state", "state.json", cwd=tmp_path).returncode == 2
+        assert box.dialogue == []
+
+
+@pytest.mark.parametrize(
+    ("disabled", "changes", "wanted"),
+    [
+        ("smtp", {}, "smtp"),
+        ("attachment-text", {"attachments": [{"type": "text", "content": "x"}]}, "$.attachments[0].type"),
+    ],
+)
+def test_a_plugin_that_is_missing_is_one_clear_error(
+    disabled: str, changes: dict[str, Any], wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAILWRIGHT_DISABLED_PLUGINS", disabled)
+    write(tmp_path, NODE | changes, {"input": {"to": "a@x.org"}})
+    done = mailwright("send", "node.json", "--state", "state.json", cwd=tmp_path)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    [line] = done.stderr.splitlines()
+    assert wanted in line
+
+
+def test_delivery_failures_have_exit_code_1(tmp_path: Path) -> None:
+    document = NODE | {"connection": NODE["connection"] | {"port": 1, "retries": 0}}
+    write(tmp_path, document, {"input": {"to": "a@x.org"}})
+    done = mailwright("send", "node.json", "--state", "state.json", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["result"]["error"]["code"] == "ESOCKET"
+
+
+def test_a_node_is_sent(tmp_path: Path) -> None:
+    with Sandbox() as box:
+        write(tmp_path, NODE | {"connection": box.connection}, {"input": {"to": "ann@example.org"}})
+        done = mailwright("send", "node.json", "--state", "state.json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert box.messages[0].recipients == ("ann@example.org",)
+    assert "sent: ann@example.org" in done.stdout
+
+
+def test_check_tells_every_mistake_at_once(tmp_path: Path) -> None:
+    write(tmp_path, NODE | {"stop_on_error": "yes", "fail_on": "some", "subjekt": "x"}, {})
+    done = mailwright("check", "node.json", "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert {problem["path"] for problem in json.loads(done.stdout)} == {"$.stop_on_error", "$.fail_on", "$.subjekt"}
+
+
+def test_compose_writes_the_letter_and_sends_nothing(tmp_path: Path) -> None:
+    write(tmp_path, NODE | {"bcc": "hidden@example.org"}, {"input": {"to": "Åsa <asa@example.org>"}})
+    done = mailwright("compose", "node.json", "--state", "state.json", "-o", "letter.eml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    raw = (tmp_path / "letter.eml").read_bytes()
+    letter = email.message_from_bytes(raw, policy=email.policy.default)
+    assert letter["to"] == "Åsa <asa@example.org>"
+    assert letter.get_content_type() == "multipart/alternative"
+    assert b"hidden" not in raw
+    assert f"letter.eml: {len(raw)} bytes" in done.stderr
+    piped = mailwright("compose", "node.json", "--state", "state.json", cwd=tmp_path)
+    assert piped.stdout.startswith("From: me@example.org\n")
+    found = json.loads(mailwright("compose", "node.json", "--state", "state.json", "--json", cwd=tmp_path).stdout)
+    assert found["structure"]["parts"][1] == {"type": "text/html", "size": 9}
+    assert found["envelope"]["to"] == ["asa@example.org", "hidden@example.org"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "state", "wanted"),
+    [
+        (["-o", "no/such/folder/x.eml"], {"input": {"to": "a@x.org"}}, "cannot be written"),
+        ([], {"input": {"to": "a@x.org", "s": 1}, "more": {}}, "$.more"),
+        ([], {}, "$.to"),
+    ],
+)
+def test_compose_refuses_clearly(arguments: list[str], state: dict[str, Any], wanted: str, tmp_path: Path) -> None:
+    write(tmp_path, NODE, state)
+    done = mailwright("compose", "node.json", "--state", "state.json", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert wanted in line
+
+
+def test_a_dry_run_connects_to_nothing_and_needs_no_secret(tmp_path: Path) -> None:
+    with Sandbox() as box:
+        auth = {"type": "basic", "username": "me@example.org", "password": "env:NOT_SET_ANYWHERE"}
+        connection = box.connection | {"auth": auth, "redirect_to": "team@example.org"}
+        write(tmp_path, NODE | {"connection": connection}, {"input": {"to": "customer@example.org"}})
+        arguments = ("send", "node.json", "--state", "state.json", "--dry-run")
+        done = mailwright(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("not sent: ")
+        assert "bytes for team@example.org\n" in done.stdout
+        assert f"127.0.0.1:{box.port}, TLS: starttls, login: basic" in done.stdout
+        assert "Subject: Hi" in done.stdout
+        found = json.loads(mailwright(*arguments, "--json", cwd=tmp_path).stdout)
+        assert (found["dryRun"], found["tls"], found["envelope"]["to"]) == (True, "starttls", ["team@example.org"])
+        assert box.dialogue == []
+
+
+def test_a_dry_run_refuses_what_the_provider_would(tmp_path: Path) -> None:
+    many = ", ".join(f"a{number}@example.org" for number in range(101))
+    gmail = {"provider": "gmail", "auth": {"type": "basic", "username": "me@example.org", "password": "x"}}
+    write(tmp_path, NODE | {"connection": gmail}, {"input": {"to": many}})
+    done = mailwright("send", "node.json", "--state", "state.json", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "101 recipients, the provider takes 100" in done.stderr
+
+
+def test_the_sandbox_lists_what_arrives_until_it_is_interrupted(tmp_path: Path) -> None:
+    command = [sys.executable, "-u", "-c", "from mailwright.cli import main; main()", "sandbox"]
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "200"}
+    with subprocess.Popen(
+        [*command, "--port", "0", "--folder", "inbox"], stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+    ) as running:
+        assert running.stdout is not None
+        try:
+            first = running.stdout.readline()
+            found = re.search(r"MAILWRIGHT_SANDBOX=(\S+)\)", first)
+            assert found, first
+            document = NODE | {"connection": {"provider": "sandbox"}}
+            write(tmp_path, document, {"input": {"to": "ann@example.org"}})
+            done = mailwright("send", "node.json", "--state", "state.json", cwd=tmp_path, MAILWRIGHT_SANDBOX=found[1])
+            assert done.returncode == 0, done.stderr
+            assert "ann@example.org: Hi" in running.stdout.readline()
+            assert (tmp_path / "inbox" / "0001.eml").is_file()
+        finally:
+            running.send_signal(signal.SIGINT)
+    assert running.returncode == 0
+
+
+def test_a_port_or_folder_that_cannot_be_had_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = mailwright("sandbox", "--port", "0", "--folder", "file/inbox", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    with Sandbox() as box:
+        done = mailwright("sandbox", "--port", str(box.port), cwd=tmp_path)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert "choose another with --port" in line
+
+
+def test_without_typer_there_is_a_hint(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['typer'] = None; from mailwright.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr == 'The command line needs an extra: pip install "mailwright[cli]"\n'
+
+
+def test_help_names_every_command_and_the_exit_codes(tmp_path: Path) -> None:
+    text = mailwright("--help", cwd=tmp_path).stdout
+    for wanted in ("demo", "send", "check", "compose", "schema", "plugins", "sandbox", "Exit codes: 0 ", "1 not", "2 "):
+        assert wanted in text
+    assert len(text.splitlines()) <= 24
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["plugins"], ["schema", "node"], ["schema", "connection"]]
+)
+def test_the_rest_answers(arguments: list[str], tmp_path: Path) -> None:
+    done = mailwright(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout

@@ -1,0 +1,40 @@
+"""Every Python example of README and docs runs as written, page by page."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from mailwright import hookspecs
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: page.stem)
+def test_examples_run_as_written(page: Path) -> None:
+    namespace: dict[str, object] = {"__name__": page.stem}
+    text = page.read_text()
+    for found in BLOCK.finditer(text):
+        lines = text[: found.start(1)].count("\n")
+        exec(compile("\n" * lines + found.group(1), str(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            there = page.parent / target
+            assert there.exists() or target.endswith("CHANGELOG.md"), target
+
+
+def test_every_hook_is_in_the_reference_with_its_arguments() -> None:
+    reference = (ROOT / "docs/reference/index.md").read_text()
+    for name, function in vars(hookspecs).items():
+        if name.startswith("mailwright_"):
+            arguments = ", ".join(f"`{argument}`" for argument in inspect.signature(function).parameters)
+            assert f"| `{name}` | {arguments} |".replace("|  |", "| |") in reference, name

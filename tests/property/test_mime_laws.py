@@ -1,0 +1,288 @@
+"""The laws of `mailwright.testing.laws` over generated messages, and laws of the composer's own parts."""
+
+from __future__ import annotations
+
+import binascii
+import json
+import os
+import quopri
+import shutil
+import subprocess
+from base64 import b64encode
+from datetime import UTC, datetime
+from email.utils import getaddresses
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from mailwright.errors import MessageError
+from mailwright.mime import compose
+from mailwright.mime.fields import fold, mailboxes, unstructured
+from mailwright.mime.images import extract_images
+from mailwright.mime.names import clean_filename
+from mailwright.mime.plain import plain_text
+from mailwright.mime.transfer import (
+    STEP,
+    Base64,
+    base64_lines,
+    base64_size,
+    canonical,
+    encode_text,
+    longest_line,
+    quoted_printable,
+)
+from mailwright.mime.words import encoded_words
+from mailwright.model import Address, Message, Part
+from mailwright.testing import laws
+from mailwright.testing.strategies import (
+    addresses,
+    bodies,
+    display_names,
+    filenames,
+    header_text,
+    hostile_text,
+    messages,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+THOROUGH = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+@pytest.mark.parametrize("law", laws.LAWS, ids=lambda law: law.__name__)
+@THOROUGH
+@given(message=messages())
+def test_every_message_obeys(law: Callable[[Message], None], message: Message) -> None:
+    law(message)
+
+
+@pytest.mark.parametrize(
+    "law", [laws.size_is_length, laws.lines_are_sound, laws.fields_are_the_intended, laws.recipients_are_exact]
+)
+@THOROUGH
+@given(message=messages(eai=True))
+def test_internationalised_addresses_obey(law: Callable[[Message], None], message: Message) -> None:
+    law(message)
+
+
+@THOROUGH
+@given(messages(eai=True))
+def test_smtputf8_is_needed_only_for_addresses(message: Message) -> None:
+    written = (message.from_, message.sender, *message.to, *message.cc, *message.reply_to)
+    needed = any(address is not None and address.needs_smtputf8 for address in written)
+    assert ("smtputf8" in laws.composed(message).needs) == needed
+
+
+@THOROUGH
+@given(messages())
+def test_eight_bit_only_when_asked(message: Message) -> None:
+    assert laws.composed(message).needs == frozenset()
+    asked = laws.composed(message, abilities=frozenset({"8bitmime"}))
+    assert asked.needs <= {"8bitmime"}
+    assert bytes(asked).isascii() == (asked.needs == frozenset())
+
+
+@THOROUGH
+@given(st.lists(addresses(), min_size=1, max_size=60))
+def test_exactly_n_recipients(people: list[Address]) -> None:
+    folded = mailboxes("To", people)
+    assert max(map(len, folded.split("\r\n"))) <= 998
+    raw = folded.removeprefix("To:").replace("\r\n ", " ").strip(" ")
+    assert len(getaddresses([raw])) == len(people)
+
+
+@given(st.one_of(header_text(), hostile_text(line_ends=False), display_names()))
+def test_words_decode_alone_and_together(text: str) -> None:
+    words = encoded_words(text)
+    assert all(len(word) <= 75 for word in words)
+    pieces = [_decoded_word(word) for word in words]
+    assert "".join(pieces) == text
+    for word in words[:-1]:
+        assert "=" not in word.split("?")[3] or word[8] == "Q"
+
+
+def _decoded_word(word: str) -> str:
+    _, charset, kind, content, end = word.split("?")
+    assert (charset, end) == ("utf-8", "=")
+    return (binascii.a2b_base64(content) if kind == "B" else binascii.a2b_qp(content, header=True)).decode()
+
+
+@given(st.text("abc-", min_size=1, max_size=60), header_text(max_size=1200))
+def test_folding_is_idempotent(name: str, text: str) -> None:
+    folded = unstructured(name, text)
+    assert max(map(len, folded.split("\r\n"))) <= 998
+    value = folded.removeprefix(f"{name}:").replace("\r\n ", " ").removeprefix(" ")
+    assert laws.decoded(value) == text
+    if value.split(" ") and "  " not in value:
+        assert fold(name, value.split(" ")).replace("\r\n ", " ") == folded.replace("\r\n ", " ")
+
+
+@given(bodies(max_size=3000))
+def test_text_encodings_invert(text: str) -> None:
+    plain = canonical(text)
+    data = plain.encode()
+    encoding, body = encode_text(data, characters=len(plain))
+    decoders: dict[str, Callable[[bytes], bytes]] = {
+        "7bit": bytes,
+        "quoted-printable": quopri.decodestring,
+        "base64": binascii.a2b_base64,
+    }
+    assert decoders[encoding](body) == data
+    assert longest_line(body) <= 78
+    assert body.isascii()
+
+
+@given(st.text(st.characters(max_codepoint=255, exclude_characters="\x00"), max_size=2000))
+def test_quoted_printable_lines(text: str) -> None:
+    data = canonical(text).encode()
+    encoded = quoted_printable(data)
+    lines = encoded.split(b"\r\n")
+    assert quopri.decodestring(encoded) == data
+    assert all(len(line) <= 76 and line[-1:] not in {b" ", b"\t"} for line in lines)
+    assert b"\n" not in b"".join(lines)
+    assert b"\r" not in b"".join(lines)
+
+
+@THOROUGH
+@given(st.integers(0, 3 * STEP + 100), st.lists(st.integers(1, 70_000), min_size=1, max_size=6))
+def test_chunking_never_matters(size: int, cuts: list[int]) -> None:
+    content = bytes(range(251)) * (size // 251) + bytes(size % 251)
+
+    class Cut:
+        size = len(content)
+
+        def chunks(self, step: int) -> Iterator[bytes]:
+            position, turn = 0, 0
+            while position < len(content):
+                cut = cuts[turn % len(cuts)] if turn < 40 else len(content)
+                yield content[position : position + cut]
+                position, turn = position + cut, turn + 1
+
+    whole = base64_lines(content)
+    assert len(whole) == base64_size(size)
+    assert b"".join(Base64(Cut(), size, "x")) == whole == b"".join(Base64(content, size, "x"))
+    assert binascii.a2b_base64(whole) == content
+
+
+@given(filenames())
+def test_file_names_are_safe_and_stable(name: str) -> None:
+    clean = clean_filename(name, field="filename")
+    assert clean
+    assert not set(clean) & set("/\\\u202e\u202d\u2066\u2069")
+    assert clean.strip(".")
+    assert clean_filename(clean, field="filename") == clean
+
+
+@given(st.one_of(bodies(), st.text("<>ab/=\"' &!-\n#;", max_size=300)))
+def test_any_text_reads_as_html(text: str) -> None:
+    found = plain_text(text)
+    assert not found or found.endswith("\n")
+    assert "\x00" not in found or "\x00" in text
+
+
+@given(st.text("<>imgsrcdata:/;base64,=\"' (url)QUJD", max_size=400))
+def test_any_html_survives_image_extraction(html: str) -> None:
+    out, parts = extract_images(html, token="t")
+    assert parts or out == html
+
+
+@given(hostile_text())
+def test_hostile_text_is_refused_or_round_trips(text: str) -> None:
+    try:
+        message = Message(
+            from_="a@example.org", subject=text, message_id="<1@x.org>", date=datetime(2026, 11, 2, tzinfo=UTC), text=""
+        )
+    except MessageError:
+        assert set(text) & {chr(code) for code in (*range(32), 127)}
+    else:
+        laws.fields_are_the_intended(message)
+        laws.text_round_trips(message)
+
+
+@THOROUGH
+@given(messages(), st.integers(0, 3))
+def test_boundaries_avoid_the_parts(message: Message, hits: int) -> None:
+    """A token that occurs in a body is never the boundary."""
+    taken = "\n".join(f"--=_m{number:032x}" for number in range(hits))
+    made = compose(message.replace(text=taken, html="<p>x", attachments=[]), token=laws.fixed_tokens(0))
+    assert f'boundary="=_a{hits:032x}"'.encode() in dict(made.headers)["Content-Type"]
+
+
+PARSERS = r"""
+const { createRequire } = require('module');
+const need = createRequire(process.env.MAILWRIGHT_NODE_PARSERS + '/');
+const PostalMime = need('postal-mime').default || need('postal-mime');
+const { simpleParser } = need('mailparser');
+const people = list => (list || []).map(one => [one.name || '', one.address || '']);
+const readers = {
+    'postal-mime': async raw => {
+        const mail = await PostalMime.parse(raw);
+        return { subject: mail.subject || '', to: people(mail.to), cc: people(mail.cc), id: mail.messageId,
+                 parts: mail.attachments.map(part => Buffer.from(part.content).toString('base64')) };
+    },
+    mailparser: async raw => {
+        const mail = await simpleParser(raw, { skipHtmlToText: true, skipTextToHtml: true, skipImageLinks: true });
+        return { subject: mail.subject || '', to: people(mail.to && mail.to.value), cc: people(mail.cc && mail.cc.value),
+                 id: mail.messageId, parts: mail.attachments.map(part => part.content.toString('base64')) };
+    }
+};
+const lines = require('readline').createInterface({ input: process.stdin });
+(async () => {
+    for await (const line of lines) {
+        const { reader, raw } = JSON.parse(line);
+        try { console.log(JSON.stringify(await readers[reader](Buffer.from(raw, 'base64')))); }
+        catch (error) { console.log(JSON.stringify({ error: String(error) })); }
+    }
+})();
+"""
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[subprocess.Popen[str]]:
+    """Parsers from npm, in the folder that MAILWRIGHT_NODE_PARSERS names (postal-mime, mailparser)."""
+    program, folder = shutil.which("node"), os.environ.get("MAILWRIGHT_NODE_PARSERS")
+    if not program or not folder:
+        pytest.skip("needs node and MAILWRIGHT_NODE_PARSERS")
+    with subprocess.Popen(
+        [program, "-e", PARSERS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.terminate()
+
+
+@pytest.mark.parametrize("reader", ["postal-mime", "mailparser"])
+@THOROUGH
+@given(message=messages())
+def test_parsers_of_another_family_agree(node: subprocess.Popen[str], reader: str, message: Message) -> None:
+    """Addresses, subject, Message-ID and attachments; names and subject but for the blanks that readers fold together."""
+    assume(not any(address.email.startswith('"') for address in message.recipients))  # neither reads all of these
+    assert node.stdin is not None
+    assert node.stdout is not None
+    node.stdin.write(json.dumps({"reader": reader, "raw": b64encode(bytes(laws.composed(message))).decode()}) + "\n")
+    node.stdin.flush()
+    found = json.loads(node.stdout.readline())
+    assert "error" not in found
+    for name, meant in (("to", message.to), ("cc", message.cc)):
+        assert len(found[name]) == len(meant)
+        for (_, email), address in zip(found[name], meant, strict=True):
+            local, _, domain = email.rpartition("@")
+            assert local == address.local_part
+            assert Address(f"x@{domain}").domain == address.domain
+    assert found["subject"].split() == message.subject.split()
+    assert found["id"] == message.message_id
+    contents = _contents(message)
+    attached = found["parts"][-len(contents) :] if contents else []
+    assert attached == [b64encode(content).decode() for content in contents]
+
+
+def _contents(message: Message) -> list[bytes]:
+    contents = [part.content for part in message.attachments if isinstance(part, Part)]
+    return [
+        content.encode() if isinstance(content, str) else content
+        for content in contents
+        if isinstance(content, str | bytes)
+    ]

@@ -1,0 +1,446 @@
+"""Header and MIME injection: what has broken other libraries is refused here, or comes back as plain text.
+
+Judged on the finished octets: exactly the intended fields, sound lines, the same recipients.
+"""
+
+from __future__ import annotations
+
+import locale
+import os
+from datetime import UTC, datetime, timedelta, timezone
+from email import message_from_bytes, policy
+from email.utils import getaddresses
+from itertools import count
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import pytest
+
+from mailwright.errors import AddressError, MessageError
+from mailwright.mime import compose
+from mailwright.model import Address, Calendar, Dsn, Message, Part, RawPart
+from mailwright.testing import laws
+
+WHEN = datetime(2026, 11, 2, 15, 4, 5, tzinfo=UTC)
+LINE_ENDS = ["\r", "\n", "\r\n", "\r\n\t", "\n\n", "\r\n "]
+CONTROLS = [chr(code) for code in (*range(32), 127)]
+SEPARATORS = ["\x85", "\u2028", "\u2029"]
+TEXT_FIELDS = ["subject", "from", "sender", "to", "cc", "bcc", "reply_to", "custom"]
+ID_FIELDS = [
+    "message_id",
+    "in_reply_to",
+    "references",
+    "list_unsubscribe",
+    "list_help",
+    "list_id",
+    "priority",
+    "auto_submitted",
+]
+
+
+def message(**fields: Any) -> Message:
+    given: dict[str, Any] = {"from_": "ann@example.org", "to": "bo@example.org", "text": "hi\n", "date": WHEN}
+    return Message(**{**given, "message_id": "<1@example.org>", **fields})
+
+
+def with_text(field: str, text: str) -> Message:
+    """Put text where people's text goes."""
+    if field == "custom":
+        return message(headers={"X-Custom": text})
+    if field == "subject":
+        return message(subject=text)
+    return message(**{"from_" if field == "from" else field: Address("eve@example.org", text)})
+
+
+def with_id(field: str, text: str) -> Message:
+    """Put text behind a sound value of a structured field."""
+    sound = {
+        "message_id": "<a@example.org>",
+        "in_reply_to": "<a@example.org>",
+        "references": "<a@example.org>",
+        "list_unsubscribe": "https://example.org/u",
+        "list_help": "https://example.org/h",
+        "list_id": "news.example.org",
+        "priority": "high",
+        "auto_submitted": "auto-generated",
+    }[field]
+    value: Any = sound + text
+    if field.startswith("list_") and field != "list_unsubscribe":
+        return message(list_headers={field.removeprefix("list_"): value})
+    return message(**{field: (value,) if field in {"in_reply_to", "references"} else value})
+
+
+def octets(made: Message) -> bytes:
+    return bytes(compose(made, token=laws.fixed_tokens()))
+
+
+def judge(made: Message) -> None:
+    """Intended fields, sound lines, exact recipients, the text unchanged."""
+    for law in (laws.lines_are_sound, laws.fields_are_the_intended, laws.recipients_are_exact, laws.text_round_trips):
+        law(made)
+
+
+@pytest.mark.parametrize("end", LINE_ENDS)
+@pytest.mark.parametrize("field", TEXT_FIELDS + ID_FIELDS)
+def test_H01_line_ends_in_header_values_are_refused(field: str, end: str) -> None:  # noqa: N802
+    make = with_text if field in TEXT_FIELDS else with_id
+    with pytest.raises((MessageError, AddressError)):
+        make(field, f"x{end}X-Evil: 1")
+
+
+@pytest.mark.parametrize("field", ["filename", "description"])
+def test_H01_line_ends_in_part_fields_are_refused(field: str) -> None:  # noqa: N802
+    for end in LINE_ENDS:
+        with pytest.raises(MessageError, match=field):
+            Part(content=b"x", **dict[str, Any]({field: f"a{end}X-Evil: 1"}))
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+def test_H02_controls_are_refused_and_unicode_separators_survive(field: str) -> None:  # noqa: N802
+    for control in CONTROLS:
+        with pytest.raises((MessageError, AddressError)):
+            with_text(field, f"a{control}b")
+    for separator in SEPARATORS:
+        judge(with_text(field, f"a{separator}b"))
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=?utf-8?q?a=0ABcc=3A_x=40y?=",
+        "=?utf-8?b?YQ0KQmNjOiB4QHk=?=",
+        "x =?iso-8859-1?q?=0D=0A?= y",
+        "=?",
+        "?=",
+        "=?utf-8?q?",
+    ],
+)
+def test_H03_encoded_words_in_text_stay_text(field: str, text: str) -> None:  # noqa: N802
+    judge(with_text(field, text))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["=?utf-8?q?a=40evil=2Ecom=3E=2C?=", "a@evil.com>, <u@ok.com", '"', "\\", '",evil@x.org,"', "(", "a;b:c,<d>"],
+)
+def test_H04_names_never_become_addresses(name: str) -> None:  # noqa: N802
+    made = message(to=[Address("ok@example.org", name)])
+    judge(made)
+    parsed = message_from_bytes(octets(made), policy=policy.default)
+    assert [address.addr_spec for address in parsed["to"].addresses] == ["ok@example.org"]
+
+
+@pytest.mark.parametrize("number", [6, 77, 500])
+@pytest.mark.parametrize("length", [1, 20, 63, 64, 200])
+def test_H05_long_lists_keep_their_commas(number: int, length: int) -> None:  # noqa: N802
+    names = ["ü, " * length, "plain" * length, 'quo"ted' * length, "Doe, Jane " * length]
+    people = [Address(f"user{index}@example.org", names[index % 4][:length]) for index in range(number)]
+    made = message(to=people)
+    judge(made)
+    folded = dict(compose(made, token=laws.fixed_tokens()).headers)["To"]
+    assert len(getaddresses([folded.replace(b"\r\n ", b" ").decode()])) == number
+
+
+class Sly(str):
+    """Text that lies about itself to every check."""
+
+    __slots__ = ()
+
+    def isprintable(self) -> bool:
+        return True
+
+    def isascii(self) -> bool:
+        return True
+
+    def __format__(self, spec: str) -> str:
+        return "x\r\nX-Evil: 1"
+
+
+def test_H06_lying_subclasses_are_refused_by_the_final_check() -> None:  # noqa: N802
+    for fields in ({"subject": Sly("x")}, {"headers": {"X-A": Sly("x")}}, {"subject": Sly("x\r\nX-Evil: 1")}):
+        try:
+            written = octets(message(**fields))
+        except MessageError:
+            continue
+        assert b"\nX-Evil" not in written
+
+
+@pytest.mark.parametrize("name", ["X\r\nA", "X\nA", "A: b", "A:", "", " ", "X A", "Ünder", "X" * 1000, "X\0", "X\t"])
+def test_H07_header_names_are_checked(name: str) -> None:  # noqa: N802
+    with pytest.raises(MessageError, match="headers"):
+        message(headers={name: "x"})
+    with pytest.raises(MessageError, match="headers"):
+        compose(message(), token=laws.fixed_tokens()).with_header(name, "x")
+
+
+@pytest.mark.parametrize(
+    "value", ["a\r\nBcc: x@y.org", "a\nb", "a\rb", "a\0b", "a\r\n \r\n b", "é", "x" * 1200, "a\r\n\r\nbody"]
+)
+def test_H07_later_header_values_are_checked(value: str) -> None:  # noqa: N802
+    with pytest.raises(MessageError, match="header"):
+        compose(message(), token=laws.fixed_tokens()).with_header("X-A", value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Bcc", "bCC", "CONTENT-TYPE", "Content-Transfer-Encoding", "mime-version", "Received", "Return-Path", "DKIM-Signature",
+     "From", "DATE", "message-ID", "To", "Cc", "Sender", "Reply-To", "Subject", "Resent-From"],
+)  # fmt: skip
+def test_H08_owned_headers_are_refused(name: str) -> None:  # noqa: N802
+    with pytest.raises(MessageError, match="headers"):
+        message(headers={name: "x@y.org"})
+
+
+def test_H08_bcc_is_never_written_unless_asked() -> None:  # noqa: N802
+    made = message(bcc=["hidden@example.org"])
+    assert b"hidden" not in octets(made)
+    assert b"\r\nBcc: hidden@example.org\r\n" in bytes(compose(made, token=laws.fixed_tokens(), bcc=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("report.pdf", "report.pdf"), ("../../etc/passwd", "passwd"), ("C:\\windows\\x.exe", "x.exe"), ("/abs", "abs"),
+        ("a\u202egpj.exe", "agpj.exe"), ("...", "attachment"), ("..", "attachment"), (".", "attachment"), ("", None),
+        ("a/", "attachment"), ('quo"te.txt', 'quo"te.txt'), ("semi;colon.txt", "semi;colon.txt"), ("perc%41.txt", "perc%41.txt"),
+        ("🎉.png", "🎉.png"), ("über.txt", "über.txt"), ("日本語.pdf", "日本語.pdf"), ("=?utf-8?q?a?=.txt", "=?utf-8?q?a?=.txt"), (" b .txt ", "b .txt"),
+        ("a'b''c.txt", "a'b''c.txt"), ("x" * 5000, "x" * 5000), ("ü" * 600 + ".txt", "ü" * 600 + ".txt"), (".htaccess", ".htaccess"),
+        ("a  b.txt", "a  b.txt"), ("e\u0301.txt", "e\u0301.txt"), ("\u2028x.txt", "x.txt"), ("name=x; filename*=y", "name=x; filename*=y"),
+        ("(comment).txt", "(comment).txt"), ("a,b.txt", "a,b.txt"), ("tab.txt", "tab.txt"), ("x.tar.gz", "x.tar.gz"),
+    ],
+)  # fmt: skip
+def test_H09_file_names(given: str, kept: str | None) -> None:  # noqa: N802
+    written = octets(message(attachments=[Part(content=b"x", filename=given, content_type="application/pdf")]))
+    part = next(
+        part for part in message_from_bytes(written, policy=policy.default).walk() if part.get_content_disposition()
+    )
+    assert max(map(len, written.split(b"\r\n"))) <= 998
+    assert part.get_filename() == kept
+    pieces = written.count(b"filename*") if "filename*" not in given else 0
+    assert pieces <= 9
+
+
+@pytest.mark.parametrize("name", ["a\rb", "a\nb", "a\0b", "a\x1bb", "a\x7fb", "a\x85b", "a\ud800b", "🎉" * 2000])
+def test_H09_impossible_file_names_are_refused(name: str) -> None:  # noqa: N802
+    with pytest.raises(MessageError, match="filename"):
+        octets(message(attachments=[Part(content=b"x", filename=name)]))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain\r\nX: y", 'a/b; name="', "text", "a/b/c", "a /b", "multipart/mixed", "Multipart/X", "", "ä/b", "a/b\0", "message/partial",
+     "message/external-body"],
+)  # fmt: skip
+def test_H10_media_types_are_checked(kind: str) -> None:  # noqa: N802
+    with pytest.raises(MessageError, match="content_type"):
+        octets(message(attachments=[Part(content=b"x", content_type=kind)]))
+
+
+def test_H10_embedded_messages_are_never_encoded() -> None:  # noqa: N802
+    inner = b"From: a@example.org\nSubject: s\n\nbody\n"
+    written = octets(message(attachments=[Part(content=inner, filename="x.eml")]))
+    assert inner.replace(b"\n", b"\r\n") in written
+    part = Part(content="From: a@example.org\r\n\r\nhéllo\r\n", content_type="message/rfc822")
+    made = compose(message(attachments=[part]), token=laws.fixed_tokens())
+    assert made.needs == {"8bitmime"}
+    for bad in (b"a: b\r\n\r\nx\0y", b"a: b\r\n\r\nx\ry\r\n", b"a: b\r\n\r\n" + b"x" * 999):
+        with pytest.raises(MessageError, match=r"attachments\[0\]"):
+            octets(message(attachments=[Part(content=bad, content_type="message/rfc822")]))
+
+
+@pytest.mark.parametrize("identifier", ["a\r\nX: y", "a>b", "a b", "", "<a", "a<b>", "ä", "a\0", "a@b@c", '"x"@y'])
+def test_H11_content_ids_are_checked(identifier: str) -> None:  # noqa: N802
+    with pytest.raises(MessageError, match="content_id"):
+        Part(content=b"x", content_id=identifier)
+
+
+def test_H11_duplicate_content_ids_are_refused() -> None:  # noqa: N802
+    parts = [Part(content=b"x", content_id="logo"), Part(content=b"y", content_id="<logo>")]
+    with pytest.raises(MessageError, match=r"attachments\[1\]\.content_id"):
+        octets(message(html='<img src="cid:logo">', attachments=parts))
+
+
+def test_H12_boundaries_are_random_and_absent_from_the_parts() -> None:  # noqa: N802
+    numbers = count()
+    taken = "\n".join(f"--=_m{number:032x}\n--=_a{number:032x}--" for number in range(5))
+    made = message(text=taken, html="<p>x", attachments=[Part(content=b"x")])
+    parsed = message_from_bytes(bytes(compose(made, token=lambda: f"{next(numbers):032x}")), policy=policy.default)
+    assert parsed.get_boundary() == f"=_m{5:032x}"
+    assert [part.get_content_type() for part in parsed.walk()] == [
+        "multipart/mixed", "multipart/alternative", "text/plain", "text/html", "application/octet-stream",
+    ]  # fmt: skip
+    with pytest.raises(MessageError, match="randomness is broken"):
+        compose(made, token=lambda: f"{3:032x}")
+
+
+def test_H12_ten_thousand_boundaries_differ() -> None:  # noqa: N802
+    made = message(html="<p>x")
+    tokens = (os.urandom(16).hex() for _ in iter(int, 1))
+    seen = {dict(compose(made, token=lambda: next(tokens)).headers)["Content-Type"] for _ in range(10_000)}
+    assert len(seen) == 10_000
+    assert len(next(iter(seen)).partition(b'boundary="')[2]) >= 32
+
+
+@pytest.mark.parametrize("length", [1, 76, 77, 78, 79, 997, 998, 999, 100_000])
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+def test_H13_no_line_is_too_long(field: str, length: int) -> None:  # noqa: N802
+    for char in ("x", "ü", "€", "🎉"):
+        judge(with_text(field, char * length))
+
+
+@pytest.mark.parametrize("length", [1, 78, 79, 998, 999, 100_000])
+def test_H13_no_body_line_is_too_long(length: int) -> None:  # noqa: N802
+    for char in ("x", "ü", ".", "=", " "):
+        made = message(
+            text=char * length, html=char * length, attachments=[Part(content=char * length, content_type="text/plain")]
+        )
+        laws.lines_are_sound(made)
+        laws.content_round_trips(made)
+        assert max(map(len, octets(made).split(b"\r\n"))) <= 78
+
+
+@pytest.mark.parametrize("zone", [-14 * 60, -210, -1, 0, 1, 330, 14 * 60])
+def test_H14_dates_do_not_know_the_locale(zone: int, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    before = locale.setlocale(locale.LC_ALL)
+    for name in ("de_DE.UTF-8", "C.UTF-8"):
+        try:
+            locale.setlocale(locale.LC_ALL, name)
+        except locale.Error:
+            continue
+        finally:
+            laws.text_round_trips(message(date=WHEN.astimezone(timezone(timedelta(minutes=zone)))))
+            locale.setlocale(locale.LC_ALL, before)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a\r\nX@b.org",
+        "<a@b",
+        "a",
+        "<a b@c.org>",
+        "<a@b.org> <c@d.org>",
+        "<a@b\0>",
+        "ä@b.org",
+        "<@>",
+        "x" * 999 + "@b.org",
+    ],
+)
+def test_H14_message_ids_are_checked(value: str) -> None:  # noqa: N802
+    with pytest.raises(MessageError, match="message_id"):
+        message(message_id=value)
+    assert b"Message-ID: <1@example.org>\r\n" in octets(message())
+
+
+@pytest.mark.parametrize("value", ["x\r\nRCPT TO:<e@x.org>", "x\n", "x\0", "é", "", "x" * 101])
+def test_H15_dsn_parameters_are_checked(value: str) -> None:  # noqa: N802
+    with pytest.raises(MessageError, match=r"dsn\.envid"):
+        Dsn(envid=value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://x.org/\r\nX: y",
+        "https://x.org/<>",
+        "https://x.org/ ",
+        "https://x.org/a,b",
+        "javascript:x",
+        "https://ü.org/",
+        'https://x.org/"',
+        "https://x.org/" + "a" * 900,
+    ],
+)
+def test_H16_list_urls_are_checked(url: str) -> None:  # noqa: N802
+    with pytest.raises(MessageError, match="list_"):
+        message(list_unsubscribe=url)
+    with pytest.raises(MessageError, match="list_"):
+        message(list_headers={"help": url})
+
+
+def test_H16_one_click_pair() -> None:  # noqa: N802
+    url = "https://example.org/u/" + "a" * 500
+    written = octets(message(list_unsubscribe=[url, "mailto:u@example.org"], one_click=True))
+    assert f"<{url}>,".encode() in written
+    assert b"\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in written
+    with pytest.raises(MessageError, match="one_click"):
+        message(list_unsubscribe="mailto:u@example.org", one_click=True)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "\\\\host\\share",
+        "phar://x",
+        "data:text/html;base64,QUJD",
+        "data:image/png;base64,@@@",
+        "data:,x",
+        "http://127.0.0.1/",
+    ],
+)
+def test_H17_html_opens_nothing(source: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("a file was opened")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+    html = f'<p>x</p><img src="{source}"><a href="{source}">l</a>'
+    made = compose(message(html=html, text=None), token=laws.fixed_tokens())
+    kinds = {child.content_type for child in made.structure.children}
+    assert kinds == {"text/plain", "text/html"}
+
+
+def test_H17_data_images_become_parts() -> None:  # noqa: N802
+    html = '<img src="data:image/png;base64,QUJD"><p style="background:url(data:image/gif;base64,QUJE)"><img src=\'data:image/png;base64,QUJD\'>'
+    parsed = message_from_bytes(octets(message(html=html, text="t")), policy=policy.default)
+    related = next(part for part in parsed.walk() if part.get_content_type() == "multipart/related")
+    body, *images = related.iter_parts()
+    assert [image.get_payload(decode=True) for image in images] == [b"ABC", b"ABD"]
+    assert "data:" not in body.get_content()
+    assert all(f"cid:{image['content-id'][1:-1]}" in body.get_content() for image in images)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<", "<!--", "<a '", '<a href="', "<blockquote>x", "<ul><li>", "&#1", "<script>", "</", "<a b=", "<td>x", "<a href='http://x'>t", "<a =",
+     "<pre>\n", " \t", '<img src="data:image/', "src=data:image/png;base64,", "<div style='display:none'>"],
+)  # fmt: skip
+def test_H17_hostile_html_takes_linear_time(piece: str) -> None:  # noqa: N802
+    def cost(size: int) -> float:
+        html = (piece * (size // len(piece))) + "</a>" * 1000
+        best = []
+        for _ in range(3):
+            start = process_time()
+            octets(message(html=html, text=None))
+            best.append(process_time() - start)
+        return min(best)
+
+    small, large = cost(20_000), cost(320_000)
+    assert large < 16 * 6 * max(small, 0.002)  # sixteen times the input; quadratic would be 256 times
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no separator", b"X: y\n\nbody", b"X: y\r\n\r\na\rb", b"X: y\r\n\r\na\0b", b"X y\r\n\r\nb", b" X: y\r\n\r\nb", b"X: y\r\n\r\n" + b"x" * 999,
+     b"X: \xff\r\n\r\nb", b"X: y\r\n\r\n\xff", b"Content-Transfer-Encoding: binary\r\n\r\nb", b""],
+)  # fmt: skip
+def test_H06_ready_parts_are_checked(content: bytes) -> None:  # noqa: N802
+    with pytest.raises(MessageError, match=r"attachments\[0\]"):
+        octets(message(attachments=[RawPart(content)]))
+
+
+def test_H06_ready_parts_are_sent_octet_for_octet() -> None:  # noqa: N802
+    part = b'Content-Type: text/x-odd;\r\n charset="utf-8"\r\nX-Own: 1\r\n\r\n.\r\nbody  \r\n'
+    assert part in octets(message(attachments=[RawPart(part)]))
+
+
+def test_calendar_is_an_alternative_with_its_method() -> None:
+    made = message(html="<p>x", calendar=Calendar(content="BEGIN:VCALENDAR\nEND:VCALENDAR\n", method="REQUEST"))
+    parsed = message_from_bytes(octets(made), policy=policy.default)
+    *_, last = parsed.iter_parts()
+    assert (last.get_content_type(), last.get_param("method")) == ("text/calendar", "REQUEST")
