@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import asdict, evolve
 
 from mailwright.errors import MailwrightError, MessageError
-from mailwright.model import Address, Connection, Envelope, Limits, Message
+from mailwright.model import Address, Connection, Envelope, Limits, Message, SmtpEndpoint
 
 if TYPE_CHECKING:
     from mailwright.ports import Composed
