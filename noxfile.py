@@ -1,4 +1,4 @@
-"""Sessions: tests (the default), lint, types, docs, bench."""
+"""Sessions: tests (the default), contrib, lint, types, docs, bench."""
 
 from __future__ import annotations
 
@@ -75,6 +75,22 @@ def tests(session: nox.Session) -> None:
         session.run(
             "pytest", "-q", "-n", "auto", *session.posargs, env={"MAILWRIGHT_WHEEL": str(wheel), "PYTHONPATH": ""}
         )
+
+
+@nox.session(requires=["build"])
+def contrib(session: nox.Session) -> None:
+    """Test every distribution in contrib/ against the built wheel."""
+    projects = sorted(path.parent for path in ROOT.glob("contrib/*/pyproject.toml"))
+    if not projects:
+        session.skip("contrib/ holds no distribution")
+    wheel = next((ROOT / "dist").glob("*.whl"))
+    extras = [f"{path.name}[test] @ {path.as_uri()}" for path in projects]
+    install(
+        session, f"mailwright[cli,testing] @ {wheel.as_uri()}", *extras, *nox.project.dependency_groups(PROJECT, "tests")
+    )
+    with session.chdir(session.create_tmp()):
+        for path in projects:
+            session.run("pytest", "-q", "-c", str(ROOT / "pyproject.toml"), str(path / "tests"), *session.posargs)
 
 
 @nox.session
