@@ -86,7 +86,10 @@ def contrib(session: nox.Session) -> None:
     wheel = next((ROOT / "dist").glob("*.whl"))
     extras = [f"{path.name}[test] @ {path.as_uri()}" for path in projects]
     install(
-        session, f"mailwright[cli,testing] @ {wheel.as_uri()}", *extras, *nox.project.dependency_groups(PROJECT, "tests")
+        session,
+        f"mailwright[cli,testing] @ {wheel.as_uri()}",
+        *extras,
+        *nox.project.dependency_groups(PROJECT, "tests"),
     )
     with session.chdir(session.create_tmp()):
         for path in projects:
