@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Seq
 from typing import TYPE_CHECKING, Any, Self
 
 from mailwright.errors import ConfigurationError, SendError
-from mailwright.model import Connection, Message, Receipt, failure
+from mailwright.model import Connection, Envelope, Message, Receipt, failure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mailwright.connections import Saved
     from mailwright.ports import Clock, Entropy
     from mailwright.registry import Registry
-    from mailwright.sending import Sending
+    from mailwright.sending import AnyMessage, Sending
 
 
 class Mailer:
@@ -118,11 +118,14 @@ class Mailer:
         """
         return await self._sending.prepare(message)
 
-    async def send(self, message: Message) -> Receipt:
+    async def send(self, message: AnyMessage, *, envelope: Envelope | None = None) -> Receipt:
         """Send one message now.
 
         Args:
-            message: What to send.
+            message: What to send. A ready-made one (the standard library's message, or the octets of an ``.eml``) is
+                checked, completed with From, Date and Message-ID where they are missing, rid of Bcc, and sent as it
+                is; ``before_compose`` hooks do not see it.
+            envelope: Who is told to the server; default: what the message says.
 
         Returns:
             The outcome for every recipient; at least one was accepted.
@@ -131,23 +134,24 @@ class Mailer:
             SendError: Nobody was accepted; `permanent` is None when that is not certain.
             MailwrightError: Before a session was opened: a bad message, document, secret or plugin.
         """
-        receipt = await self._sending.send(message)
+        receipt = await self._sending.send(message, envelope)
         if not receipt.accepted:
             cause = failure(receipt)
             raise SendError(cause.message, receipt=receipt, cause=cause)
         return receipt
 
-    def send_sync(self, message: Message) -> Receipt:
+    def send_sync(self, message: AnyMessage, *, envelope: Envelope | None = None) -> Receipt:
         """`send` for code without an event loop: scripts, Django views, Celery tasks. Safe after a fork.
 
         Inside ``with Mailer(...) as mailer:`` sessions stay open between calls; else each call opens and closes its own.
         """
         from mailwright import background  # noqa: PLC0415 - only the sync twin needs a thread
 
-        return background.run(self.send(message) if self._kept_open else self._send_and_close(message))
+        sending = self.send if self._kept_open else self._send_and_close
+        return background.run(sending(message, envelope=envelope))
 
     async def send_many(
-        self, messages: Iterable[Message] | AsyncIterable[Message], *, concurrency: int = 20
+        self, messages: Iterable[AnyMessage] | AsyncIterable[AnyMessage], *, concurrency: int = 20
     ) -> AsyncIterator[Receipt]:
         """Send a stream of messages; memory stays flat however long it is.
 
@@ -161,8 +165,8 @@ class Mailer:
         async for receipt in self._sending.send_many(messages, concurrency=concurrency):
             yield receipt
 
-    async def _send_and_close(self, message: Message) -> Receipt:
+    async def _send_and_close(self, message: AnyMessage, *, envelope: Envelope | None) -> Receipt:
         try:
-            return await self.send(message)
+            return await self.send(message, envelope=envelope)
         finally:
             await self.aclose()

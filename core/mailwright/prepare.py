@@ -120,14 +120,19 @@ def _check_size(size: int, max_bytes: int | None) -> None:
         raise AttachmentError(msg)
 
 
+def new_message_id(domain: str, entropy: Entropy) -> str:
+    """The author's domain and 128 random bits."""
+    return f"<{entropy.token()}@{domain.strip('[]').replace(':', '.')}>"
+
+
 def stamp(message: Message, *, clock: Clock, entropy: Entropy) -> Message:
-    """Fix Date and Message-ID (the author's domain, 128 random bits) where the message has none."""
+    """Fix Date and Message-ID where the message has none."""
     changes: dict[str, object] = {}
     if message.date is None:
         changes["date"] = clock.now()
     if message.message_id is None:
         domain = message.from_.domain if message.from_ else "localhost"
-        changes["message_id"] = f"<{entropy.token()}@{domain.strip('[]').replace(':', '.')}>"
+        changes["message_id"] = new_message_id(domain, entropy)
     return evolve(message, **changes) if changes else message  # type: ignore[arg-type]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import evolve, frozen
 
@@ -15,6 +15,7 @@ from mailwright.errors import (
     AttachmentError,
     AuthError,
     MailwrightError,
+    MessageError,
 )
 from mailwright.lifecycle import Lifecycle
 from mailwright.model import (
@@ -31,16 +32,19 @@ from mailwright.model import (
 )
 from mailwright.net import ConfiguredHttp, NoHttp
 from mailwright.ports import Fetching
-from mailwright.prepare import prepare
+from mailwright.prepare import new_message_id, prepare
 from mailwright.registry import Registry, default_registry
 from mailwright.routing import author_of, check_limits, endpoint_of, envelope_of, merged_limits, staged
 from mailwright.spi import Opening, Submission, Transport
 from mailwright.system import SystemClock, SystemEntropy
 
 if TYPE_CHECKING:
+    from email.message import Message as StandardMessage
+
     from mailwright.ports import Clock, Composed, Entropy
     from mailwright.spi import Authenticator, Provider
 
+AnyMessage: TypeAlias = "Message | StandardMessage | bytes"
 BACKOFF_S: Final = (1.0, 5.0, 15.0)
 """Seconds before the second, third and each further try."""
 
@@ -109,7 +113,7 @@ class Sending:
     # -- one message
 
     async def send_many(
-        self, messages: Iterable[Message] | AsyncIterable[Message], *, concurrency: int
+        self, messages: Iterable[AnyMessage] | AsyncIterable[AnyMessage], *, concurrency: int
     ) -> AsyncIterator[Receipt]:
         """Receipts in order of completion; `concurrency` messages under way at one time."""
         pending: set[asyncio.Task[Receipt]] = set()
@@ -131,23 +135,19 @@ class Sending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _outcome(self, message: Message, index: int) -> Receipt:
+    async def _outcome(self, message: AnyMessage, index: int) -> Receipt:
         try:
             return evolve(await self.send(message), index=index)
         except MailwrightError as error:
             return _never_left(message, error, index)
 
-    async def send(self, message: Message) -> Receipt:
+    async def send(self, message: AnyMessage, envelope: Envelope | None = None) -> Receipt:
         """The receipt; raises only where no attempt was made."""
         routes = await self._opened()
         info = routes[0].connection.info
         try:
-            prepared = await self._prepare(message, routes[0])
-            replaced = await self._hooks.before_compose(prepared, info)
-            if replaced is not prepared:
-                prepared = await self._prepare(replaced, routes[0])
+            prepared, composed = await self._make(message, envelope, routes[0])
             envelope, kept_back = staged(envelope_of(prepared), routes[0].connection)
-            composed = self._compose(prepared, routes[0])
             check_limits(composed, envelope, routes[0].limits)
         except MailwrightError as error:
             await self._hooks.send_failed(error, None, info)
@@ -168,6 +168,34 @@ class Sending:
         else:
             await self._hooks.send_failed(failure(receipt), receipt, info)
         return receipt
+
+    async def _make(self, message: AnyMessage, envelope: Envelope | None, route: _Route) -> tuple[Message, Composed]:
+        """Prepared and composed; what comes ready-made is checked and completed instead."""
+        if not isinstance(message, Message):
+            return self._ready(message, envelope, route)
+        if envelope is not None:
+            message = message.replace(envelope=envelope)
+        prepared = await self._prepare(message, route)
+        replaced = await self._hooks.before_compose(prepared, route.connection.info)
+        if replaced is not prepared:
+            prepared = await self._prepare(replaced, route)
+        return prepared, self._compose(prepared, route)
+
+    def _ready(
+        self, message: StandardMessage | bytes, envelope: Envelope | None, route: _Route
+    ) -> tuple[Message, Composed]:
+        capabilities = route.transport.capabilities
+        if capabilities.content == "message":
+            msg = f"provider {route.connection.provider} composes by itself: hand it a Message, not ready octets"
+            raise MessageError(msg)
+        return mime.ready(
+            mime.octets_of(message),
+            author=route.author,
+            message_id=lambda domain: new_message_id(domain, self._entropy),
+            date=self._clock.now(),
+            envelope=envelope,
+            bcc=capabilities.recipients == "headers",
+        )
 
     async def _prepare(self, message: Message, route: _Route) -> Message:
         fetching = Fetching(
@@ -314,7 +342,9 @@ async def _no_commit() -> None:
     """Direct sending keeps no books: nothing to write down before the point of no return."""
 
 
-def _never_left(message: Message, error: MailwrightError, index: int) -> Receipt:
+def _never_left(message: AnyMessage, error: MailwrightError, index: int) -> Receipt:
+    if not isinstance(message, Message):
+        return Receipt(message_id="", error=error, index=index)
     statuses = tuple(
         RecipientStatus(
             address=address.email, outcome="rejected", permanent=error.permanent, stage=error.stage or "prepare"
@@ -329,7 +359,7 @@ def _kept_back(address: str) -> RecipientStatus:
     return RecipientStatus(address=address, outcome="rejected", permanent=True, stage="prepare")
 
 
-async def _each(messages: Iterable[Message] | AsyncIterable[Message]) -> AsyncIterator[Message]:
+async def _each(messages: Iterable[AnyMessage] | AsyncIterable[AnyMessage]) -> AsyncIterator[AnyMessage]:
     if isinstance(messages, AsyncIterable):
         async for message in messages:
             yield message

@@ -2,6 +2,7 @@
 
 from mailwright.mime.composed import ComposedMessage
 from mailwright.mime.composer import compose
+from mailwright.mime.ready import octets_of, ready
 from mailwright.mime.tree import Structure
 
-__all__ = ["ComposedMessage", "Structure", "compose"]
+__all__ = ["ComposedMessage", "Structure", "compose", "octets_of", "ready"]

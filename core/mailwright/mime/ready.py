@@ -1,0 +1,180 @@
+"""Messages that come ready-made, as octets or as the standard library's object: checked, then sent as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from mailwright.errors import AddressError, MailwrightError, MessageError
+from mailwright.mime.composed import ComposedMessage, total
+from mailwright.mime.fields import check_block, date_time, mailboxes
+from mailwright.mime.transfer import check_verbatim
+from mailwright.mime.tree import Leaf, needs_of
+from mailwright.model import Address, Envelope, Message
+from mailwright.ports import Need
+
+if TYPE_CHECKING:
+    from email.message import Message as StandardMessage
+
+_NAME: Final = re.compile(rb"[!-9;-~]+(?=[ \t]*:)")
+_ONCE: Final = frozenset({"from", "sender", "reply-to", "to", "cc", "subject", "date", "message-id"})
+"""Twice, readers would disagree about which one counts (RFC 5322 §3.6)."""
+_OWN: Final = frozenset({"bcc", "resent-bcc", "return-path"})
+"""Never sent: the first two are secrets, the third is the last server's to write."""
+
+Field = tuple[str, bytes]
+
+
+def octets_of(message: StandardMessage | bytes) -> bytes:
+    """Octets of the standard library's message, seven-bit; bytes stay as they are.
+
+    Raises:
+        MessageError: It cannot be written, or writing it would make header fields that it does not have.
+    """
+    if isinstance(message, (bytes, bytearray)):
+        return bytes(message)
+    from email import policy  # noqa: PLC0415 - for its own messages only
+
+    try:
+        data = message.as_bytes(policy=policy.SMTP.clone(cte_type="7bit", utf8=message.policy.utf8))  # type: ignore[attr-defined]
+    except (UnicodeError, ValueError, LookupError, AttributeError) as error:
+        msg = f"message: the standard library cannot write it: {error}"
+        raise MessageError(msg) from error
+    if len(_fields(data.partition(b"\r\n\r\n")[0])) != len(message.keys()):
+        msg = "message: a header value would make a field of its own; the message is refused"
+        raise MessageError(msg)
+    return data
+
+
+def ready(
+    data: bytes,
+    *,
+    author: Address | None,
+    message_id: Callable[[str], str],
+    date: datetime,
+    envelope: Envelope | None = None,
+    bcc: bool = False,
+) -> tuple[Message, ComposedMessage]:
+    """Check a ready-made message and complete its header: From, Date and Message-ID where they are missing.
+
+    Args:
+        data: The whole message. Line ends that are all bare LF, as in Unix files, become CRLF.
+        author: From, where it is missing.
+        message_id: Makes a Message-ID for a domain.
+        date: Date, where it is missing.
+        envelope: Who; default: what Sender or From, and To, Cc and Bcc say.
+        bcc: Keep the Bcc field, for transports that read recipients from the header.
+
+    Returns:
+        What is known of the message, and its octets: body untouched, Bcc and Return-Path left out of the header.
+
+    Raises:
+        MessageError: For line ends of several kinds, NUL, a line over 998 octets, or a header that is none.
+        AddressError: The header's addresses do not make an envelope.
+    """
+    if b"\r" not in data:
+        data = data.replace(b"\n", b"\r\n")
+    check_verbatim(data, field="message")
+    head, _, body = data.removesuffix(b"\r\n").partition(b"\r\n\r\n")
+    fields = _fields(head)
+    _check_once(fields)
+    values = {name.lower(): value for name, value in fields}
+    kept = [(name, value) for name, value in fields if name.lower() not in _OWN or (bcc and name.lower() == "bcc")]
+    from_ = _author(values, author)
+    if "from" not in values:
+        kept.insert(0, _written(mailboxes("From", (from_,))))
+    if "date" not in values:
+        kept.append(_written(f"Date: {date_time(date)}"))
+    known = values.get("message-id", b"").strip().decode("utf-8", "replace") or message_id(from_.domain)
+    if "message-id" not in values:
+        kept.append(_written(f"Message-ID: {known}"))
+    block = b"\r\n".join(name.encode() + b":" + value for name, value in kept)
+    check_block(block.replace(b"\r\n\t", b"\r\n "), fields=len(kept))
+    message = Message(from_=from_, date=date, envelope=envelope or _envelope(values, from_))
+    leaf = Leaf((), body, (_content_type(values), len(body), None, None), "7bit" if body.isascii() else "8bit")
+    needs = needs_of(leaf) | _header_needs(block)
+    segments = (b"\r\n%b\r\n" % body,)
+    composed = ComposedMessage(known, total(block, segments), needs, block, segments, leaf)
+    return evolve(message, message_id=_valid_id(known)), composed
+
+
+def _fields(head: bytes) -> list[Field]:
+    found: list[Field] = []
+    for line in head.split(b"\r\n") if head else ():
+        if line[:1] in {b" ", b"\t"} and found:
+            name, value = found[-1]
+            found[-1] = name, value + b"\r\n" + line
+        elif match := _NAME.match(line):
+            found.append((match.group().decode(), line.partition(b":")[2]))
+        else:
+            msg = f"message: {line[:60]!r} is not a header field"
+            raise MessageError(msg)
+    return found
+
+
+def _check_once(fields: list[Field]) -> None:
+    seen: set[str] = set()
+    for name, _ in fields:
+        if name.lower() in seen & _ONCE:
+            msg = f"message: two {name} fields; readers would disagree about which one counts (RFC 5322 §3.6)"
+            raise MessageError(msg)
+        seen.add(name.lower())
+
+
+def _written(line: str) -> Field:
+    name, _, value = line.partition(":")
+    return name, value.encode()
+
+
+def _author(values: dict[str, bytes], author: Address | None) -> Address:
+    if "from" in values:
+        return next(_addresses("From", values["from"]))
+    if author is None:
+        msg = "message: no From field, and neither the connection nor its credential names an author"
+        raise MessageError(msg)
+    return author
+
+
+def _envelope(values: dict[str, bytes], from_: Address) -> Envelope:
+    sender = next(_addresses("Sender", values["sender"])) if "sender" in values else from_
+    recipients = [
+        address for name in ("to", "cc", "bcc") if name in values for address in _addresses(name.title(), values[name])
+    ]
+    return Envelope(sender=sender, recipients=recipients)
+
+
+def _addresses(name: str, value: bytes) -> Iterator[Address]:
+    text = value.replace(b"\r\n", b"").decode("utf-8", "replace").strip()
+    try:
+        yield from Address.parse_list(text) if text else ()
+    except MailwrightError as error:
+        msg = f"message: the {name} field does not make an envelope: {error.message}; hand in an envelope of your own"
+        raise AddressError(msg) from error
+
+
+def _header_needs(block: bytes) -> frozenset[Need]:
+    if block.isascii():
+        return frozenset()
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        msg = "message: the header holds octets that are not UTF-8"
+        raise MessageError(msg) from None
+    return frozenset({"smtputf8"})
+
+
+def _content_type(values: dict[str, bytes]) -> str:
+    kind = values.get("content-type", b"text/plain").strip().partition(b";")[0].strip()
+    return kind.decode("ascii", "replace").lower()
+
+
+def _valid_id(value: str) -> str | None:
+    """Other people's ids may be odd; they are sent as they are, and not made part of our model."""
+    try:
+        return Message(message_id=value).message_id
+    except MailwrightError:
+        return None

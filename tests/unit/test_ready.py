@@ -1,0 +1,145 @@
+"""Messages that come ready-made: checked, completed, and otherwise left alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.mime.text import MIMEText
+from email.policy import SMTP
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailwright import Address, Envelope, Mailer
+from mailwright.errors import AddressError, MailwrightError, MessageError
+from mailwright.mime import ComposedMessage, octets_of, ready
+from mailwright.model import Message
+from mailwright.testing import ScriptedServer
+
+LETTER = b"From: Ann <ann@x.org>\r\nTo: bo@y.org\r\nBcc: secret@z.org\r\nSubject: Hi\r\n\r\nHello\r\n"
+DATE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def made(data: bytes, **options: Any) -> tuple[Message, ComposedMessage]:
+    defaults: dict[str, Any] = {"author": None, "message_id": lambda domain: f"<1@{domain}>", "date": DATE}
+    return ready(data, **(defaults | options))
+
+
+def test_bcc_is_told_to_the_server_and_to_nobody_else() -> None:
+    message, composed = made(LETTER)
+    assert message.envelope == Envelope(sender="ann@x.org", recipients=("bo@y.org", "secret@z.org"))
+    octets = bytes(composed)
+    assert b"secret" not in octets
+    assert composed.size == len(octets)
+    assert octets.endswith(b"\r\n\r\nHello\r\n")
+
+
+def test_what_is_missing_is_added() -> None:
+    message, composed = made(b"To: bo@y.org\n\nHello\n", author=Address("me@x.org"))
+    octets = bytes(composed)
+    assert octets == (
+        b"From: me@x.org\r\nTo: bo@y.org\r\nDate: Fri, 02 Jan 2026 03:04:05 +0000\r\nMessage-ID: <1@x.org>\r\n\r\nHello\r\n"
+    )
+    assert message.message_id == composed.message_id == "<1@x.org>"
+
+
+def test_its_own_id_and_date_stay() -> None:
+    letter = b"Message-ID: <own@id>\r\nDate: Thu, 01 Jan 2026 00:00:00 +0000\r\n" + LETTER
+    message, composed = made(letter)
+    assert message.message_id == composed.message_id == "<own@id>"
+    assert bytes(composed).count(b"Date:") == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        (LETTER.replace(b"Hello", b"Hel\nlo"), "bare CR or LF"),
+        (LETTER.replace(b"Hello", b"Hel\rlo"), "bare CR or LF"),
+        (LETTER.replace(b"Hello", b"Hel\0lo"), "NUL"),
+        (LETTER.replace(b"Hello", b"x" * 999), "998"),
+        (b"From me@x.org Mon Jan  1\n" + LETTER.replace(b"\r\n", b"\n"), "not a header field"),
+        (b"From: eve@x.org\r\n" + LETTER, "two From fields"),
+        (LETTER.replace(b"To:", b"To: a@x.org\r\nto:"), "two to fields"),
+        (LETTER.replace(b"Subject: Hi", b"Subject: Hi\r\n \r\n there"), "blanks"),
+        (LETTER.replace(b"Hi", b"\xff"), "UTF-8"),
+        (LETTER.replace(b"bo@y.org", b"team: bo@y.org;"), "envelope of your own"),
+        (LETTER.replace(b"From: Ann <ann@x.org>\r\n", b""), "no From"),
+        (b"From: ann@x.org\r\nSubject: Hi\r\n\r\nHello\r\n", "recipients"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused(data: bytes, wanted: str) -> None:
+    with pytest.raises(MailwrightError, match=wanted):
+        made(data)
+
+
+def test_an_envelope_of_its_own_needs_no_readable_recipients() -> None:
+    envelope = Envelope(sender=None, recipients=("bo@y.org",))
+    message, _ = made(LETTER.replace(b"bo@y.org", b"team: bo@y.org;"), envelope=envelope)
+    assert message.envelope == envelope
+
+
+def test_needs_are_those_of_the_octets() -> None:
+    assert made(LETTER)[1].needs == frozenset()
+    assert made(LETTER.replace(b"Hello", "Grüße".encode()))[1].needs == {"8bitmime"}
+    assert made(LETTER.replace(b"Hi", "Grüße".encode()))[1].needs == {"smtputf8"}
+
+
+def test_the_standard_library_does_not_smuggle_fields() -> None:
+    message = MIMEText("Hello")
+    message["From"], message["To"] = "ann@x.org", "bo@y.org"
+    message["Subject"] = "Hi\nBcc: eve@z.org"
+    with pytest.raises(MessageError, match=r"field of its own|cannot write"):
+        octets_of(message)
+
+
+def test_what_the_standard_library_cannot_write_is_an_error_of_ours() -> None:
+    message = EmailMessage()
+    message["Subject"] = "Hi"
+    message.set_payload("\udcff\ud800", charset=None)
+    with pytest.raises(MessageError, match="cannot write"):
+        octets_of(message)
+
+
+@given(st.binary(max_size=300))
+def test_any_octets_are_checked_or_refused(data: bytes) -> None:
+    try:
+        _, composed = made(data, author=Address("me@x.org"), envelope=Envelope(recipients=("a@x.org",)))
+    except (MessageError, AddressError):
+        return
+    octets = bytes(composed)
+    assert composed.size == len(octets)
+    assert octets.endswith(b"\r\n")
+    assert octets.replace(b"\r\n", b"").count(b"\n") == 0
+    assert b"\nBcc" not in octets
+
+
+async def test_an_email_message_is_sent_as_it_is() -> None:
+    message = EmailMessage(policy=SMTP)
+    message["From"], message["To"], message["Bcc"] = "Zoë <zoe@x.org>", "bo@y.org", "carla@y.org"
+    message["Subject"] = "Grüße"
+    message.set_content("Grüße ☕\n")
+    message.add_attachment(b"\x00\x01", maintype="application", subtype="x-own", filename="a.bin")
+    async with ScriptedServer(extensions=()) as server:
+        async with Mailer({"provider": "smtp", "host": server.host, "port": server.port, "tls": "none"}) as mailer:
+            receipt = await mailer.send(message)
+            assert receipt.status == "sent"
+            told = Envelope(sender=None, recipients=("only@y.org",))
+            assert (await mailer.send(message, envelope=told)).status == "sent"
+            with pytest.raises(MessageError, match="bare CR or LF"):
+                await mailer.send(LETTER.replace(b"Hello", b"Hel\n.\nlo"))
+        first, second = server.messages
+    assert first.rcpt_to == ("bo@y.org", "carla@y.org")
+    assert b"carla" not in first.raw
+    assert b"Message-ID: <" in first.raw
+    assert (second.mail_from, second.rcpt_to) == ("", ("only@y.org",))
+
+
+async def test_ready_octets_go_through_send_many() -> None:
+    async with ScriptedServer() as server:
+        mailer = Mailer({"provider": "smtp", "host": server.host, "port": server.port, "tls": "none"})
+        receipts = [receipt async for receipt in mailer.send_many([LETTER, b"broken"])]
+        await mailer.aclose()
+    assert {receipt.index: receipt.status for receipt in receipts} == {0: "sent", 1: "failed"}
+    assert len(server.messages) == 1
