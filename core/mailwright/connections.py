@@ -84,6 +84,11 @@ def saved_files() -> tuple[Path, ...]:
     return Path(PROJECT_FILE), platformdirs.user_config_path("mailwright") / "connections.toml"
 
 
+def is_saved(name: str) -> bool:
+    """Whether one of the files has a connection of that name."""
+    return _from_files(name) is not None
+
+
 def _from_files(name: str) -> Mapping[str, Any] | None:
     for path in saved_files():
         try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mailwright.connections import Saved
     from mailwright.ports import Clock, Entropy
     from mailwright.registry import Registry
-    from mailwright.sending import AnyMessage, Sending
+    from mailwright.sending import AnyMessage, Draft, Sending
 
 
 class Mailer:
@@ -117,6 +117,14 @@ class Mailer:
             MailwrightError: Names the field or the attachment.
         """
         return await self._sending.prepare(message)
+
+    async def draft(self, message: AnyMessage, *, envelope: Envelope | None = None) -> Draft:
+        """What `send` would send, with every check that needs no connection; lifecycle hooks do not run.
+
+        Raises:
+            MailwrightError: As `send` does before a session is opened.
+        """
+        return await self._sending.draft(message, envelope)
 
     async def send(self, message: AnyMessage, *, envelope: Envelope | None = None) -> Receipt:
         """Send one message now.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from mailwright import mime
 from mailwright.connections import Saved, find_connection, reveal
@@ -18,9 +18,11 @@ from mailwright.errors import (
     MessageError,
 )
 from mailwright.lifecycle import Lifecycle
+from mailwright.mime import ComposedMessage
 from mailwright.model import (
     Address,
     Connection,
+    ConnectionInfo,
     Envelope,
     Limits,
     Message,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from mailwright.spi import Authenticator, Provider
 
 AnyMessage: TypeAlias = "Message | StandardMessage | bytes"
+_Replacing: TypeAlias = "Callable[[Message, ConnectionInfo], Awaitable[Message]]"
 BACKOFF_S: Final = (1.0, 5.0, 15.0)
 """Seconds before the second, third and each further try."""
 
@@ -57,6 +60,25 @@ class _Route:
     limits: Limits
     transport: Transport
     author: Address | None
+
+
+@frozen(kw_only=True)
+class Draft:
+    """A message as it would leave.
+
+    Attributes:
+        message: Prepared.
+        composed: Its octets.
+        envelope: Who the server is told.
+        kept_back: Recipients that ``allow_recipients`` does not let through.
+        connection: Of the first route.
+    """
+
+    message: Message = field(repr=False)
+    composed: ComposedMessage
+    envelope: Envelope
+    kept_back: tuple[str, ...] = ()
+    connection: Connection
 
 
 class Sending:
@@ -141,27 +163,48 @@ class Sending:
         except MailwrightError as error:
             return _never_left(message, error, index)
 
+    async def draft(self, message: AnyMessage, envelope: Envelope | None = None) -> Draft:
+        """What `send` would send: nothing is connected to, no hook runs."""
+        return await self._draft(message, envelope, (await self._opened())[0], _unchanged)
+
+    async def _draft(
+        self, message: AnyMessage, envelope: Envelope | None, route: _Route, replaced: _Replacing
+    ) -> Draft:
+        """Prepared, replaced, composed and checked against limits."""
+        if isinstance(message, Message):
+            prepared = await self._prepare(message if envelope is None else message.replace(envelope=envelope), route)
+            changed = await replaced(prepared, route.connection.info)
+            if changed is not prepared:
+                prepared = await self._prepare(changed, route)
+            composed = self._compose(prepared, route)
+        else:
+            prepared, composed = self._ready(message, envelope, route)
+        told, kept_back = staged(envelope_of(prepared), route.connection)
+        check_limits(composed, told, route.limits)
+        return Draft(
+            message=prepared, composed=composed, envelope=told, kept_back=kept_back, connection=route.connection
+        )
+
     async def send(self, message: AnyMessage, envelope: Envelope | None = None) -> Receipt:
         """The receipt; raises only where no attempt was made."""
         routes = await self._opened()
         info = routes[0].connection.info
         try:
-            prepared, composed = await self._make(message, envelope, routes[0])
-            envelope, kept_back = staged(envelope_of(prepared), routes[0].connection)
-            check_limits(composed, envelope, routes[0].limits)
+            draft = await self._draft(message, envelope, routes[0], self._hooks.before_compose)
         except MailwrightError as error:
             await self._hooks.send_failed(error, None, info)
             raise
         try:
-            receipt = await self._attempts(prepared, composed, envelope, routes)
+            receipt = await self._attempts(draft.message, draft.composed, draft.envelope, routes)
         except MailwrightError as error:
             await self._hooks.send_failed(error, None, info)
             raise
-        if kept_back:
+        if draft.kept_back:
+            everybody = (*draft.envelope.recipients, *draft.kept_back)
             receipt = evolve(
                 receipt,
-                envelope=Envelope(sender=envelope.sender, recipients=(*envelope.recipients, *kept_back)),
-                statuses=(*receipt.statuses, *map(_kept_back, kept_back)),
+                envelope=evolve(draft.envelope, recipients=everybody),
+                statuses=(*receipt.statuses, *map(_kept_back, draft.kept_back)),
             )
         if receipt.accepted:
             await self._hooks.after_send(receipt, info)
@@ -169,21 +212,9 @@ class Sending:
             await self._hooks.send_failed(failure(receipt), receipt, info)
         return receipt
 
-    async def _make(self, message: AnyMessage, envelope: Envelope | None, route: _Route) -> tuple[Message, Composed]:
-        """Prepared and composed; what comes ready-made is checked and completed instead."""
-        if not isinstance(message, Message):
-            return self._ready(message, envelope, route)
-        if envelope is not None:
-            message = message.replace(envelope=envelope)
-        prepared = await self._prepare(message, route)
-        replaced = await self._hooks.before_compose(prepared, route.connection.info)
-        if replaced is not prepared:
-            prepared = await self._prepare(replaced, route)
-        return prepared, self._compose(prepared, route)
-
     def _ready(
         self, message: StandardMessage | bytes, envelope: Envelope | None, route: _Route
-    ) -> tuple[Message, Composed]:
+    ) -> tuple[Message, ComposedMessage]:
         capabilities = route.transport.capabilities
         if capabilities.content == "message":
             msg = f"provider {route.connection.provider} composes by itself: hand it a Message, not ready octets"
@@ -222,7 +253,7 @@ class Sending:
             raise AttachmentError(msg)
         return path
 
-    def _compose(self, message: Message, route: _Route) -> Composed:
+    def _compose(self, message: Message, route: _Route) -> ComposedMessage:
         return mime.compose(
             message,
             token=self._entropy.token,
@@ -336,6 +367,11 @@ class Sending:
             reveal=revealed,
             authenticator=authenticator,
         )
+
+
+async def _unchanged(message: Message, info: ConnectionInfo) -> Message:
+    """No hook."""
+    return message
 
 
 async def _no_commit() -> None:

@@ -22,6 +22,20 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 State = Annotated[Path | None, typer.Option("--state", help="The flow's state: a file with input and context.")]
 Node = Annotated[Path, typer.Argument(help="A node document: JSON, TOML or YAML.")]
+Addresses = list[str] | None
+To = Annotated[Addresses, typer.Option(help="Recipients; repeat it, or separate by commas.")]
+Cc = Annotated[Addresses, typer.Option(help="Further recipients.")]
+Bcc = Annotated[Addresses, typer.Option(help="Recipients nobody sees.")]
+From = Annotated[str | None, typer.Option("--from", help="Author; default: the connection's.")]
+ReplyTo = Annotated[Addresses, typer.Option(help="Where answers go.")]
+Subject = Annotated[str | None, typer.Option(help="Subject.")]
+Html = Annotated[Path | None, typer.Option(help="File with the HTML body; - is stdin.")]
+Text = Annotated[Path | None, typer.Option(help="File with the plain text; - is stdin.")]
+Attach = Annotated[list[Path] | None, typer.Option(help="Attach a file; repeat it.")]
+ConnectionName = Annotated[
+    str | None,
+    typer.Option("--connection", "-c", envvar="MAILWRIGHT_CONNECTION", help="Saved connection, document, or sandbox."),
+]
 AttachRoot = Annotated[Path | None, typer.Option(help="Folder that file attachments may come from.")]
 
 
@@ -44,7 +58,7 @@ def root(
 
 @app.command()
 def demo(json: Json = False) -> None:
-    """Send a letter to a server of our own on this machine, and show what happened."""
+    """Send a letter to a server of our own; show what happened."""
     from mailwright.cli import demo as command  # noqa: PLC0415 - only this command needs it
 
     _run(command.run, json=json)
@@ -52,16 +66,32 @@ def demo(json: Json = False) -> None:
 
 @app.command()
 def send(
-    node: Node,
+    source: Annotated[
+        Path | None, typer.Argument(help="A node document, or an .eml file (- is stdin). Without one: --to and text.")
+    ] = None,
     state: State = None,
+    connection: ConnectionName = None,
+    to: To = None,
+    cc: Cc = None,
+    bcc: Bcc = None,
+    from_: From = None,
+    reply_to: ReplyTo = None,
+    subject: Subject = None,
+    html: Html = None,
+    text: Text = None,
+    attach: Attach = None,
     attach_root: AttachRoot = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; connect to nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Run a Send Email node."""
+    """Send a node, a ready .eml, or a letter written here."""
     from mailwright.cli import send as command  # noqa: PLC0415 - only this command needs it
 
-    _run(command.run, node, state, attach_root=attach_root, dry_run=dry_run, json=json)
+    options = _options(to, cc, bcc, from_, reply_to, subject, html, text, attach)
+    _run(
+        command.run, source, state, connection=connection, options=options, attach_root=attach_root, dry_run=dry_run,
+        json=json,
+    )  # fmt: skip
 
 
 @app.command()
@@ -74,21 +104,38 @@ def check(node: Node, state: State = None, json: Json = False) -> None:
 
 @app.command()
 def compose(
-    node: Node,
+    node: Annotated[Path | None, typer.Argument(help="A node document. Without one: --to and text.")] = None,
     state: State = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of stdout.")] = None,
+    connection: ConnectionName = None,
+    to: To = None,
+    cc: Cc = None,
+    bcc: Bcc = None,
+    from_: From = None,
+    reply_to: ReplyTo = None,
+    subject: Subject = None,
+    html: Html = None,
+    text: Text = None,
+    attach: Attach = None,
     attach_root: AttachRoot = None,
     json: Json = False,
 ) -> None:
-    """Write a node's letter as .eml without sending it; lifecycle hooks do not run."""
+    """Write a letter as .eml without sending it.
+
+    Lifecycle hooks do not run.
+    """
     from mailwright.cli import compose as command  # noqa: PLC0415 - only this command needs it
 
-    _run(command.run, node, state, output=output, attach_root=attach_root, json=json)
+    options = _options(to, cc, bcc, from_, reply_to, subject, html, text, attach)
+    _run(
+        command.run, node, state, connection=connection, options=options, output=output, attach_root=attach_root,
+        json=json,
+    )  # fmt: skip
 
 
 @app.command()
 def schema(kind: Annotated[Literal["node", "connection"], typer.Argument(help="Which document.")] = "node") -> None:
-    """Print the JSON Schema of a document, installed plugins included."""
+    """Print the JSON Schema of a document, plugins included."""
     from mailwright.cli import schema as command  # noqa: PLC0415 - only this command needs it
 
     _run(command.run, kind)
@@ -96,7 +143,7 @@ def schema(kind: Annotated[Literal["node", "connection"], typer.Argument(help="W
 
 @app.command()
 def plugins(json: Json = False) -> None:
-    """List every plugin, what it adds, and why one was left out."""
+    """List plugins, and why one was left out."""
     from mailwright.cli import plugins as command  # noqa: PLC0415 - only this command needs it
 
     _run(command.run, json=json)
@@ -107,10 +154,20 @@ def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 is a free one.")] = 1025,
     folder: Annotated[Path | None, typer.Option(help="Keep each message there as .eml.")] = None,
 ) -> None:
-    """Receive mail on this machine until Ctrl-C; use it with provider = "sandbox"."""
+    """Be an inbox on this machine until Ctrl-C."""
     from mailwright.cli import sandbox as command  # noqa: PLC0415 - only this command needs it
 
     _run(command.run, port, folder)
+
+
+def _options(to: Addresses, cc: Addresses, bcc: Addresses, from_: str | None, reply_to: Addresses, *rest: Any) -> Any:
+    from mailwright.cli.letter import Options  # noqa: PLC0415 - after --help
+
+    subject, html, text, attach = rest
+    return Options(
+        to=to or (), cc=cc or (), bcc=bcc or (), from_=from_, reply_to=reply_to or (), subject=subject, html=html,
+        text=text, attach=attach or (),
+    )  # fmt: skip
 
 
 def _run(command: Any, *arguments: Any, **options: Any) -> None:

@@ -1,39 +1,83 @@
-"""`mailwright send`: run a node, or show what it would send."""
+"""`mailwright send`: run a node, send an ``.eml`` or a letter made of options; or show what would be sent."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mailwright import FlowState, NodeOutcome, load_node
-from mailwright.cli.output import DELIVERED, complain, exit_code, read_state, show_json
-from mailwright.errors import FlowStopped
+from mailwright import FlowState, Receipt, SendError, background, load_node
+from mailwright.cli.letter import Letter, Options, headers_of, node_letter, own_letter, ready_letter, route_of, summary
+from mailwright.cli.output import DELIVERED, UNKNOWN, complain, exit_code, read_state, show_json
+from mailwright.errors import ConfigurationError, FlowStopped, MailwrightError
 
 
-def run(node: Path, state: Path | None, *, attach_root: Path | None, dry_run: bool, json: bool) -> int:
-    """Run a node and tell how it went."""
+def run(
+    source: Path | None,
+    state: Path | None,
+    *,
+    connection: str | None,
+    options: Options,
+    attach_root: Path | None,
+    dry_run: bool,
+    json: bool,
+) -> int:
+    """Send, and tell how it went."""
+    if source is None or is_ready(source):
+        letter = own_letter(connection, options) if source is None else ready_letter(source, connection, options)
+        return _show(letter, json=json) if dry_run else _send(letter, json=json)
+    if unfit := (*(("--to",) if options.to else ()), *options.given):
+        msg = f"{unfit[0]}: not with a node document, which says that itself"
+        raise ConfigurationError(msg)
     given = read_state(state)
     if dry_run:
-        return _show(node, given, attach_root=attach_root, json=json)
+        return _show(node_letter(source, given, attach_root=attach_root), json=json)
+    return _run(source, given, attach_root=attach_root, json=json)
+
+
+def is_ready(source: Path) -> bool:
+    """Whether it is a message and not a node document."""
+    return str(source) == "-" or source.suffix.lower() == ".eml"
+
+
+def _run(node: Path, state: FlowState, *, attach_root: Path | None, json: bool) -> int:
     loaded = load_node(node, attach_root=attach_root)
     try:
-        outcome = loaded.run_sync(given)
+        outcome = loaded.run_sync(state)
     except FlowStopped as stopped:
         outcome = stopped.outcome
     if json:
         show_json({"ok": outcome.ok, "result": outcome.result, "changes": [list(change) for change in outcome.changes]})
     elif outcome.ok:
-        _tell(outcome)
+        _tell(outcome.result)
     if outcome.ok:
         return DELIVERED
     assert outcome.error is not None
     return exit_code(outcome.error) if json else complain(outcome.error)
 
 
-def _tell(outcome: NodeOutcome) -> None:
+def _send(letter: Letter, *, json: bool) -> int:
+    async def sent() -> Receipt:
+        async with letter.mailer as mailer:
+            return await mailer.send(letter.message, envelope=letter.envelope)
+
+    error: MailwrightError | None = None
+    try:
+        receipt = background.run(sent())
+    except SendError as failed:
+        receipt, error = failed.receipt, failed
+    if json:
+        show_json({"ok": error is None, "result": receipt.to_result()})
+    elif error is None:
+        _tell(receipt.to_result())
+    if error is None:
+        return DELIVERED if not receipt.unknown else UNKNOWN
+    return exit_code(error) if json else complain(error)
+
+
+def _tell(result: Mapping[str, Any]) -> None:
     from rich.console import Console  # noqa: PLC0415 - not for --json
 
-    result: dict[str, Any] = outcome.result
     console = Console(highlight=False)
     console.print(f"[green]✓[/] {result['status']}: ", end="")
     console.print(", ".join(result.get("accepted", [])), markup=False)
@@ -43,23 +87,22 @@ def _tell(outcome: NodeOutcome) -> None:
         console.print(f"  rejected: {rejected['recipient']} {rejected.get('response', '')}", markup=False)
 
 
-def _show(node: Path, state: FlowState, *, attach_root: Path | None, json: bool) -> int:
+def _show(letter: Letter, *, json: bool) -> int:
     """Everything but the connection."""
-    from mailwright.cli.letter import make_letter  # noqa: PLC0415 - only for --dry-run
-
-    letter = make_letter(node, state, attach_root=attach_root)
+    draft = letter.draft()
     if json:
-        show_json({"ok": True, "dryRun": True, **letter.summary()})
+        show_json({"ok": True, "dryRun": True, **summary(draft)})
         return DELIVERED
     from rich.console import Console  # noqa: PLC0415 - not for --json
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    route = letter.route
+    route = route_of(draft)
     where = f", {route['host']}:{route['port']}, TLS: {route['tls']}" if "host" in route else ""
-    console.print(f"not sent: {letter.composed.size} bytes for {', '.join(letter.recipients)}")
-    if letter.kept_back:
-        console.print(f"kept back by allow_recipients: {', '.join(letter.kept_back)}")
-    console.print(f"by {route['provider']}{where}, login: {route['auth'] or 'none'}, return path: {letter.sender}\n")
-    for name, value in letter.headers:
+    console.print(f"not sent: {draft.composed.size} bytes for {', '.join(draft.envelope.recipients)}")
+    if draft.kept_back:
+        console.print(f"kept back by allow_recipients: {', '.join(draft.kept_back)}")
+    sender = draft.envelope.sender or "<>"
+    console.print(f"by {route['provider']}{where}, login: {route['auth'] or 'none'}, return path: {sender}\n")
+    for name, value in headers_of(draft):
         console.print(f"{name}: {value}")
     return DELIVERED

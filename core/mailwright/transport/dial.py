@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import re
 import socket
 from collections.abc import Iterable
@@ -91,8 +92,8 @@ async def _race(infos: list[_AddressInfo], host: str, port: int, source: str | N
     if not errors:
         msg = f"$.source_address: {source} and {host} have no address family in common"
         raise SessionError(msg, code="ECONFIG", permanent=True, command="API", stage="prepare")
-    reason = errors[0].strerror or str(errors[0])
-    msg = f"connect {host}:{port}: {reason}"
+    reason = os.strerror(errors[0].errno) if errors[0].errno else str(errors[0])
+    msg = f"{host}:{port} cannot be reached: {reason.lower()}; check host and port, and that something listens there"
     raise SessionError(msg, code="ESOCKET") from errors[0]
 
 
