@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
 from attrs import field, frozen
+
+from mailwright.errors import AttachmentError
+from mailwright.model import Content
 
 Need = Literal["8bitmime", "binarymime", "smtputf8"]
 
@@ -116,6 +119,24 @@ class Http(Protocol):
 
 
 @frozen(kw_only=True)
+class Fetched:
+    """A file from the web: status 200, read to its end, within the limits. May be shared by many messages.
+
+    Attributes:
+        headers: Of the answer, names in lower case; hostile until checked.
+        content: Can be read again.
+    """
+
+    headers: Mapping[str, str]
+    content: bytes | Content = field(repr=False)
+
+
+async def _no_web(url: str) -> Fetched:
+    msg = "url: nothing is fetched from the web here"
+    raise AttachmentError(msg)
+
+
+@frozen(kw_only=True)
 class Fetching:
     """What an attachment source may use: no secrets, no credentials.
 
@@ -123,8 +144,10 @@ class Fetching:
         http: Guarded: public addresses or the allow-list only, redirects checked again.
         path: Turns a name into a path below the allowed root; refuses anything outside.
         max_bytes: Limit of one attachment.
+        get: A whole file over `http`; within one run the same URL is fetched once. Raises `AttachmentError`.
     """
 
     http: Http
     path: Callable[[str], Path]
     max_bytes: int | None = None
+    get: Callable[[str], Awaitable[Fetched]] = _no_web

@@ -17,6 +17,7 @@ from mailwright.errors import (
     MailwrightError,
     MessageError,
 )
+from mailwright.fetching import Fetcher
 from mailwright.lifecycle import Lifecycle
 from mailwright.mime import ComposedMessage
 from mailwright.model import (
@@ -32,7 +33,7 @@ from mailwright.model import (
     Secret,
     failure,
 )
-from mailwright.net import ConfiguredHttp, NoHttp
+from mailwright.net import Allowed, ConfiguredHttp, GuardedHttp
 from mailwright.ports import Fetching
 from mailwright.prepare import new_message_id, prepare
 from mailwright.registry import Registry, default_registry
@@ -60,6 +61,9 @@ class _Route:
     limits: Limits
     transport: Transport
     author: Address | None
+    http: GuardedHttp
+    fetcher: Fetcher | None = None
+    """Of one run."""
 
 
 @frozen(kw_only=True)
@@ -130,7 +134,8 @@ class Sending:
 
     async def prepare(self, message: Message) -> Message:
         """Make a message ready for the first route."""
-        return await self._prepare(message, (await self._opened())[0])
+        route = (await self._opened())[0]
+        return await self._prepare(message, route)
 
     # -- one message
 
@@ -139,10 +144,11 @@ class Sending:
     ) -> AsyncIterator[Receipt]:
         """Receipts in order of completion; `concurrency` messages under way at one time."""
         pending: set[asyncio.Task[Receipt]] = set()
+        fetcher = self._fetcher((await self._opened())[0])
         try:
             index = 0
             async for message in _each(messages):
-                pending.add(asyncio.create_task(self._outcome(message, index)))
+                pending.add(asyncio.create_task(self._outcome(message, index, fetcher)))
                 index += 1
                 if len(pending) >= concurrency:
                     done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -157,9 +163,9 @@ class Sending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _outcome(self, message: AnyMessage, index: int) -> Receipt:
+    async def _outcome(self, message: AnyMessage, index: int, fetcher: Fetcher) -> Receipt:
         try:
-            return evolve(await self.send(message), index=index)
+            return evolve(await self.send(message, fetcher=fetcher), index=index)
         except MailwrightError as error:
             return _never_left(message, error, index)
 
@@ -185,12 +191,15 @@ class Sending:
             message=prepared, composed=composed, envelope=told, kept_back=kept_back, connection=route.connection
         )
 
-    async def send(self, message: AnyMessage, envelope: Envelope | None = None) -> Receipt:
+    async def send(
+        self, message: AnyMessage, envelope: Envelope | None = None, *, fetcher: Fetcher | None = None
+    ) -> Receipt:
         """The receipt; raises only where no attempt was made."""
         routes = await self._opened()
         info = routes[0].connection.info
         try:
-            draft = await self._draft(message, envelope, routes[0], self._hooks.before_compose)
+            route = evolve(routes[0], fetcher=fetcher or self._fetcher(routes[0]))
+            draft = await self._draft(message, envelope, route, self._hooks.before_compose)
         except MailwrightError as error:
             await self._hooks.send_failed(error, None, info)
             raise
@@ -228,11 +237,17 @@ class Sending:
             bcc=capabilities.recipients == "headers",
         )
 
+    def _fetcher(self, route: _Route) -> Fetcher:
+        """One for each run: what it fetched is used again by the run's other messages."""
+        return Fetcher(route.http, max_bytes=self._attachment_limit)
+
     async def _prepare(self, message: Message, route: _Route) -> Message:
+        fetcher = route.fetcher or self._fetcher(route)
         fetching = Fetching(
-            http=NoHttp(),
+            http=route.http,
             path=self._below_root,
             max_bytes=self._attachment_limit,
+            get=fetcher.get,
         )
         return await prepare(
             message,
@@ -338,7 +353,18 @@ class Sending:
         else:
             assert provider.open is not None
             transport = provider.open(connection.settings, self._opening(connection, authenticator))
-        return _Route(connection=connection, limits=limits, transport=transport, author=author_of(connection, user))
+        http = GuardedHttp(
+            allowed=Allowed.from_environment() | Allowed.parse(connection.allow_fetch, field="$.allow_fetch"),
+            proxy=connection.proxy,
+            ca_file=connection.ca_file,
+        )
+        return _Route(
+            connection=connection,
+            limits=limits,
+            transport=transport,
+            author=author_of(connection, user),
+            http=http,
+        )
 
     def _authenticator(
         self, connection: Connection, provider: Provider[Any]

@@ -31,7 +31,7 @@ from mailwright.model import (
     SmtpEndpoint,
     Timeouts,
 )
-from mailwright.ports import Clock, Composed, Entropy, Fetching, Http, HttpRequest, HttpResponse, HttpStream
+from mailwright.ports import Clock, Composed, Entropy, Fetched, Fetching, Http, HttpRequest, HttpResponse, HttpStream
 
 SPI_VERSION = 1
 """Raised only when a record or protocol changes incompatibly.
@@ -59,6 +59,7 @@ __all__ = [
     "Dispatcher",
     "Entropy",
     "Envelope",
+    "Fetched",
     "Fetching",
     "Http",
     "HttpRequest",

@@ -122,6 +122,7 @@ def connections(draw: st.DrawFn) -> Connection:
         timeouts=draw(st.builds(Timeouts, connect=st.floats(0.1, 100), total=st.floats(1, 1000))),
         retries=draw(st.none() | st.integers(0, 10)),
         mask=draw(st.frozensets(words.map(str.upper), max_size=3)),
+        allow_fetch=tuple(draw(st.lists(st.sampled_from(["intranet.example", "10.1.0.0/16", "::1"]), max_size=2))),
         allow_insecure_auth=draw(st.booleans()),
         redirect_to=tuple(draw(st.lists(addresses, max_size=3))),
         allow_recipients=tuple(draw(st.lists(emails, max_size=3))),

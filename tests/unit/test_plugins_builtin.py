@@ -15,7 +15,7 @@ from mailwright import Part, RawPart, Registry, load_connection
 from mailwright.connections import reveal
 from mailwright.errors import AttachmentError, AuthError, ConfigurationError, MailwrightError, SecretError
 from mailwright.model import Secret
-from mailwright.net import NoHttp
+from mailwright.net import GuardedHttp
 from mailwright.ports import Fetching
 from mailwright.spi import AuthTarget, ConnectionInfo, HttpRequest, Opening, Reply, SaslOffer, Settings
 from mailwright.system import SystemClock
@@ -28,7 +28,7 @@ def registry() -> Registry:
 
 async def resolve(registry: Registry, type_: str, *, max_bytes: int | None = None, **settings: Any) -> Any:
     source = registry.attachment_source(type_)
-    fetching = Fetching(http=NoHttp(), path=Path, max_bytes=max_bytes)
+    fetching = Fetching(http=GuardedHttp(), path=Path, max_bytes=max_bytes)
     [part] = await source.resolve(source.settings(**settings), fetching)
     return part
 
@@ -150,7 +150,7 @@ async def test_attachments_become_parts(registry: Registry, tmp_path: Path) -> N
         ("mime", {"content": "Content-Type: text/plain\n\n\ud800"}, "surrogate"),
         ("custom", {"content": "x", "content_type": "multipart/mixed"}, "cannot be multipart"),
         ("file", {"path": "/no/such/file"}, "no such file"),
-        ("url", {"url": "https://example.org/x"}, "not available yet"),
+        ("url", {"url": "https://example.org/x"}, "nothing is fetched"),
         ("url", {"url": "file:///etc/passwd"}, "not a scheme"),
         ("url", {"url": "data:text/plain"}, "comma"),
         ("url", {"url": "data:a b/c,x"}, "not a media type"),
@@ -229,7 +229,7 @@ def opening() -> Opening:
     async def revealed(secret: Secret) -> str:
         return secret.reference
 
-    return Opening(connection=ConnectionInfo(provider="smtp"), http=NoHttp(), clock=SystemClock(), reveal=revealed)
+    return Opening(connection=ConnectionInfo(provider="smtp"), http=GuardedHttp(), clock=SystemClock(), reveal=revealed)
 
 
 def authenticator(registry: Registry, name: str, **settings: Any) -> Any:

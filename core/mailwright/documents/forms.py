@@ -111,6 +111,14 @@ class ConnectionForm:
     client_cert: str | None = key("Client certificate", "PEM file with certificate and key", group="network")
     tls_minimum: Literal["1.2", "1.3"] = key("Oldest TLS", default="1.2", group="network")
     capabilities: CapabilitiesForm | None = key("Server abilities", group="network")
+    allow_fetch: tuple[str, ...] = key(
+        "Inside hosts for URL attachments",
+        "Host names or networks such as 10.1.0.0/16 that attachments may come from besides the public internet",
+        default=(),
+        group="network",
+        parse=values.hosts,
+        schema=values.TEXTS,
+    )
     allow_insecure_auth: bool = key(
         "Credentials in clear", "Over an unencrypted link beyond loopback. Do not.", default=False, group="network"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -120,6 +121,33 @@ def allowed(value: object) -> tuple[str, ...]:
     if bad:
         raise Invalid(*bad)
     return items
+
+
+def hosts(value: object) -> tuple[str, ...]:
+    """Host names, addresses and networks."""
+    items = _several(value, "a host name or a network")
+    bad = tuple(
+        (
+            "invalid-value",
+            (index,) if not isinstance(value, str) else (),
+            f"{item!r} is neither a host name nor a network such as 10.1.0.0/16",
+        )
+        for index, item in enumerate(items)
+        if not _is_host(item)
+    )
+    if bad:
+        raise Invalid(*bad)
+    return items
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return re.fullmatch(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*", text) is not None and not re.search(
+            r"(^|\.)\d+$", text
+        )
+    return True
 
 
 TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}

@@ -91,6 +91,7 @@ class Connection:
         redirect_to: Staging: every message goes to these addresses only.
         allow_recipients: Staging: only these addresses or domains are mailed.
         labels: Free words that hooks see.
+        allow_fetch: Host names and networks inside the house that URL attachments may come from.
     """
 
     name: str | None = None
@@ -113,6 +114,7 @@ class Connection:
     redirect_to: tuple[Address, ...] = field(default=(), converter=addresses)
     allow_recipients: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    allow_fetch: tuple[str, ...] = ()
 
     @property
     def info(self) -> ConnectionInfo:

@@ -1,10 +1,10 @@
-"""Attachments from URLs: ``data:`` for now. Fetching from the web needs its guard first, and says so."""
+"""Attachments from URLs: ``data:``, and files from the web through the guarded fetch that core hands in."""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -12,9 +12,14 @@ from attrs import field, frozen
 
 from mailwright import hookimpl
 from mailwright.errors import AttachmentError
-from mailwright.spi import AttachmentSource, Fetching, Part, Settings
+from mailwright.spi import AttachmentSource, Content, Fetching, Part, Settings
 
 MAX_BYTES = 50 * 1000 * 1000
+MAX_NAME = 100
+_SNIFFED = 8192
+_NOTHING_SAID = frozenset({"application/octet-stream", "binary/octet-stream", "application/force-download"})
+_EXTENDED = re.compile(r"(?:^|;)\s*filename\*\s*=\s*([\w-]{1,20})'[\w-]*'([^\s;]+)", re.IGNORECASE)
+_PLAIN = re.compile(r'(?:^|;)\s*filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
 _TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
 _TOKEN = re.compile(r"[\w!#$&^.+-]+", re.ASCII)
 _NOT_URL = re.compile(r"[^!-~ ]|#|%(?![0-9A-Fa-f]{2})")
@@ -108,14 +113,70 @@ def _too_large(max_bytes: int) -> AttachmentError:
     return AttachmentError(f"url: larger than {max_bytes} bytes")
 
 
+def _named_by_server(headers: Mapping[str, str]) -> str:
+    """The name in Content-Disposition (RFC 6266), its extended form first."""
+    field = headers.get("content-disposition", "")[:4000]
+    if found := _EXTENDED.search(field):
+        charset = "utf-8" if found[1].lower() == "utf-8" else "latin-1"
+        return unquote_to_bytes(found[2]).decode(charset, "replace")
+    found = _PLAIN.search(field)
+    if found is None:
+        return ""
+    return re.sub(r"\\(.)", r"\1", found[1]) if found[1] is not None else found[2]
+
+
+def clean_name(name: str) -> str:
+    """A name that came from outside, as a name: no path, nothing that hides, at most 100 characters."""
+    base = name.replace("\\", "/").rpartition("/")[2]
+    base = "".join(char for char in base if char.isprintable() and char not in '<>:"|?*\ufffd').strip(" .")
+    stem, dot, extension = base.rpartition(".")
+    if len(base) > MAX_NAME and dot and len(extension) <= 10:
+        return stem[: MAX_NAME - len(extension) - 1] + "." + extension
+    return base[:MAX_NAME]
+
+
+def _type_of(headers: Mapping[str, str], content: bytes | Content, name: str) -> str | None:
+    """What the server says, if it is a plain token/token; else what the octets say; else None: the name decides."""
+    said = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if _TYPE.fullmatch(said) and not said.startswith(("multipart/", "message/")) and said not in _NOTHING_SAID:
+        return said
+    if name.rpartition(".")[2].lower() in _EXTENSIONS.values():
+        return None
+    return _sniffed(content if isinstance(content, bytes) else next(content.chunks(_SNIFFED), b""))
+
+
+def _sniffed(start: bytes) -> str | None:
+    """By puremagic; never HTML, which a recipient's program would run."""
+    import puremagic  # noqa: PLC0415 - only where nobody says what it is
+
+    try:
+        found = str(puremagic.from_string(start[:_SNIFFED], mime=True))
+    except (puremagic.PureError, ValueError):
+        return None
+    good = _TYPE.fullmatch(found) and not found.startswith(("multipart/", "message/", "text/html", "application/xhtml"))
+    return found if good else None
+
+
+async def _from_web(settings: UrlSettings, fetching: Fetching) -> Part:
+    fetched = await fetching.get(settings.url)
+    path = settings.url.partition("#")[0].partition("?")[0].partition("://")[2].partition("/")[2]
+    served = clean_name(_named_by_server(fetched.headers)) or clean_name(
+        unquote_to_bytes(path.rstrip("/").rpartition("/")[2]).decode("utf-8", "replace")
+    )
+    media = _type_of(fetched.headers, fetched.content, settings.filename or served)
+    name = settings.filename or served or "attachment"
+    if "." not in name and not settings.filename:
+        name += f".{_EXTENSIONS.get(media or '', 'bin')}"
+    return Part(content=fetched.content, filename=name, content_type=media)
+
+
 async def resolve(settings: UrlSettings, fetching: Fetching) -> Sequence[Part]:
     """One part."""
-    scheme = settings.url.partition(":")[0].lower()
+    scheme = settings.url.partition(":")[0].strip().lower()
     if scheme in {"http", "https"}:
-        msg = "url: attachments from the web are not available yet; use a data: URL, base64 or file"
-        raise AttachmentError(msg)
+        return [await _from_web(settings, fetching)]
     if scheme != "data":
-        msg = f"url: {scheme[:20]!r} is not a scheme for attachments; use a data: URL"
+        msg = f"url: {scheme[:20]!r} is not a scheme for attachments; use https, http or a data: URL"
         raise AttachmentError(msg)
     limit = MAX_BYTES if fetching.max_bytes is None else fetching.max_bytes
     media, content = parse_data_url(settings.url, max_bytes=limit)

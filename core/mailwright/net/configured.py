@@ -1,10 +1,4 @@
-"""The one HTTP implementation, handed out as a port under a policy.
-
-*None*: for attachment sources, until there is a guard that checks every address they would be led to.
-
-*Configured*: for token endpoints and APIs that the user's own connection names: https only, no redirects, the connection's
-proxy and authorities, nothing from the environment.
-"""
+"""HTTP for the endpoints a connection names: https only, no redirects, the connection's proxy and authorities."""
 
 from __future__ import annotations
 
@@ -37,22 +31,6 @@ class _Stream:
                 msg = f"{self._response.request.url.host}: the answer is larger than {self._max_bytes} bytes"
                 raise HttpError(msg, request_sent=True)
             yield chunk
-
-
-class NoHttp:
-    """Refuses every request."""
-
-    async def request(self, request: HttpRequest, *, max_bytes: int = 1 << 20) -> HttpResponse:
-        """Raise `HttpError`."""
-        async with self.stream(request, max_bytes=max_bytes):
-            raise AssertionError
-
-    @asynccontextmanager
-    async def stream(self, request: HttpRequest, *, max_bytes: int) -> AsyncIterator[HttpStream]:
-        """Raise `HttpError`."""
-        msg = f"{request.url.partition('?')[0][:80]}: attachments from the web are not available yet"
-        raise HttpError(msg, permanent=True)
-        yield
 
 
 class ConfiguredHttp:
