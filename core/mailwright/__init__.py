@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mailwright.connections import (
+        connection_schema,
         load_connection,
     )
     from mailwright.errors import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         SendEmailNode,
         check_node,
         load_node,
+        node_schema,
     )
     from mailwright.ports import (
         Composed,
@@ -77,8 +79,8 @@ _MODULES = {
         "Receipt",
         "RecipientStatus",
     ),
-    "node": ("FlowState", "NodeOutcome", "SendEmailNode", "check_node", "load_node"),
-    "connections": ("load_connection",),
+    "node": ("FlowState", "NodeOutcome", "SendEmailNode", "check_node", "load_node", "node_schema"),
+    "connections": ("connection_schema", "load_connection"),
     "ports": ("Composed",),
     "prepare": ("compose",),
     "registry": ("PluginInfo", "Registry", "hookimpl"),
@@ -112,9 +114,11 @@ __all__ = [
     "Veto",
     "check_node",
     "compose",
+    "connection_schema",
     "hookimpl",
     "load_connection",
     "load_node",
+    "node_schema",
 ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mailwright import documents
 from mailwright.documents import read, structure_connection
 from mailwright.errors import ConfigurationError, SecretError
 from mailwright.model import Connection, Secret
@@ -41,6 +42,18 @@ def load_connection(
     """
     document = source if isinstance(source, Mapping) else read(Path(source))
     return structure_connection(document, registry or _default(), trust=trust)
+
+
+def connection_schema(*, registry: Registry | None = None) -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of connection documents, for forms and editors.
+
+    Args:
+        registry: Plugins, a choice or branch for each; default: the process's.
+
+    Returns:
+        Plain values. Beyond the standard's words: ``x-secret`` and ``x-groups``.
+    """
+    return documents.connection_schema(registry or _default())
 
 
 async def find_connection(

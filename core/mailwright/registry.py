@@ -236,6 +236,11 @@ class Registry:
         self.load_all()
         return tuple(sorted(self._records[kind]))
 
+    def label(self, kind: Kind, name: str) -> tuple[str, str]:
+        """Title and note of one record, for people; empty where its plugin says nothing."""
+        record = self._one(kind, name)
+        return getattr(record, "title", ""), getattr(record, "note", "")
+
     @property
     def plugins(self) -> tuple[PluginInfo, ...]:
         """Every plugin and its state; loads them all."""

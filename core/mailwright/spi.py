@@ -184,15 +184,27 @@ class Authenticator(Protocol):
 
 @frozen(kw_only=True)
 class AuthMethod(Generic[S]):
-    """One way to authenticate; `name` is the document's ``auth.type``."""
+    """One way to authenticate.
+
+    Attributes:
+        name: The document's ``auth.type``.
+        settings: What stands beside it.
+        protocols: Where its credential can be used.
+        open: Makes the authenticator of one connection.
+        user: The mailbox the credential belongs to: the author when a message names none.
+        login: What ``mailwright auth login`` does, if there is anything to do.
+        title: For people.
+        note: What people must know before they use it.
+    """
 
     name: str
     settings: type[S]
     protocols: frozenset[Literal["smtp", "http"]]
     open: Callable[[S, AuthTarget, Opening], Authenticator]
     user: Callable[[S], str | None] = lambda settings: None
-    """The mailbox the credential belongs to: the author when a message names none."""
     login: Callable[[S, AuthTarget, Opening, Callable[[str], None]], Awaitable[None]] | None = None
+    title: str = ""
+    note: str = ""
 
 
 @frozen(kw_only=True)
@@ -290,11 +302,21 @@ class Provider(Generic[S]):
 
 @frozen(kw_only=True)
 class AttachmentSource(Generic[S]):
-    """Where attachments come from; `name` is the document's ``attachments[].type``."""
+    """Where attachments come from.
+
+    Attributes:
+        name: The document's ``attachments[].type``.
+        settings: What stands beside it.
+        resolve: Makes the parts.
+        title: For people.
+        note: What people must know before they use it.
+    """
 
     name: str
     settings: type[S]
     resolve: Callable[[S, Fetching], Awaitable[Sequence[Part | RawPart]]]
+    title: str = ""
+    note: str = ""
 
 
 @frozen(kw_only=True)

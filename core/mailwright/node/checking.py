@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mailwright import documents
 from mailwright.documents import read, structure_node, unstructure_node
 from mailwright.errors import DocumentError, MailwrightError, Problem
 from mailwright.model import NodeDocument, Trust
@@ -80,6 +81,24 @@ def check_node(
     return problems
 
 
+def node_schema(*, registry: Registry | None = None) -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of Send Email nodes, for forms and editors.
+
+    Args:
+        registry: Plugins, a branch for each; default: the process's.
+
+    Returns:
+        Plain values. Beyond the standard's words: ``x-template`` (takes ``{{ … }}``), ``x-secret``, ``x-groups``.
+    """
+    return documents.node_schema(registry or _default())
+
+
+def _default() -> Registry:
+    from mailwright.registry import default_registry  # noqa: PLC0415 - only when none was handed in
+
+    return default_registry()
+
+
 def _read(source: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     return (source, "") if isinstance(source, Mapping) else (read(source), Path(source).name)
 
@@ -87,10 +106,7 @@ def _read(source: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], st
 def _load(
     document: Mapping[str, Any], trust: Trust, registry: Registry | None, *, files: bool
 ) -> tuple[NodeDocument | None, list[Problem]]:
-    if registry is None:
-        from mailwright.registry import default_registry  # noqa: PLC0415 - only when none was handed in
-
-        registry = default_registry()
+    registry = registry or _default()
     syntax = _syntax(document)
     try:
         return structure_node(document, registry, trust=trust, files=files), syntax

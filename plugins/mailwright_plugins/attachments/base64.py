@@ -61,4 +61,4 @@ async def resolve(settings: Base64Settings, fetching: Fetching) -> Sequence[Part
 @hookimpl
 def mailwright_attachment_sources() -> Iterable[AttachmentSource[Any]]:
     """One source."""
-    yield AttachmentSource(name="base64", settings=Base64Settings, resolve=resolve)
+    yield AttachmentSource(name="base64", title="Base64", settings=Base64Settings, resolve=resolve)

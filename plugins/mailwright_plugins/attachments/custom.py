@@ -36,4 +36,4 @@ async def resolve(settings: CustomSettings, fetching: Fetching) -> Sequence[Part
 @hookimpl
 def mailwright_attachment_sources() -> Iterable[AttachmentSource[Any]]:
     """One source."""
-    yield AttachmentSource(name="custom", settings=CustomSettings, resolve=resolve)
+    yield AttachmentSource(name="custom", title="Custom MIME type", settings=CustomSettings, resolve=resolve)

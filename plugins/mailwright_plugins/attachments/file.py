@@ -33,4 +33,4 @@ async def resolve(settings: FileSettings, fetching: Fetching) -> Sequence[Part]:
 @hookimpl
 def mailwright_attachment_sources() -> Iterable[AttachmentSource[Any]]:
     """One source."""
-    yield AttachmentSource(name="file", settings=FileSettings, resolve=resolve)
+    yield AttachmentSource(name="file", title="File", settings=FileSettings, resolve=resolve)

@@ -32,4 +32,4 @@ async def resolve(settings: MimeSettings, fetching: Fetching) -> Sequence[RawPar
 @hookimpl
 def mailwright_attachment_sources() -> Iterable[AttachmentSource[Any]]:
     """One source."""
-    yield AttachmentSource(name="mime", settings=MimeSettings, resolve=resolve)
+    yield AttachmentSource(name="mime", title="Ready-made MIME part", settings=MimeSettings, resolve=resolve)

@@ -27,4 +27,4 @@ async def resolve(settings: TextSettings, fetching: Fetching) -> Sequence[Part]:
 @hookimpl
 def mailwright_attachment_sources() -> Iterable[AttachmentSource[Any]]:
     """One source."""
-    yield AttachmentSource(name="text", settings=TextSettings, resolve=resolve)
+    yield AttachmentSource(name="text", title="Text", settings=TextSettings, resolve=resolve)

@@ -187,4 +187,4 @@ async def resolve(settings: UrlSettings, fetching: Fetching) -> Sequence[Part]:
 @hookimpl
 def mailwright_attachment_sources() -> Iterable[AttachmentSource[Any]]:
     """One source."""
-    yield AttachmentSource(name="url", settings=UrlSettings, resolve=resolve)
+    yield AttachmentSource(name="url", title="From a URL", settings=UrlSettings, resolve=resolve)

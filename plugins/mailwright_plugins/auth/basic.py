@@ -76,6 +76,7 @@ def mailwright_auth_methods() -> Iterable[AuthMethod[Any]]:
     """One method."""
     yield AuthMethod(
         name="basic",
+        title="User name and password",
         settings=BasicSettings,
         protocols=frozenset({"smtp", "http"}),
         open=_open,

@@ -96,6 +96,7 @@ def mailwright_auth_methods() -> Iterable[AuthMethod[Any]]:
     """One method."""
     yield AuthMethod(
         name="oauth2",
+        title="OAuth 2.0",
         settings=OAuth2Settings,
         protocols=frozenset({"smtp", "http"}),
         open=_open,
