@@ -44,7 +44,7 @@ from mailwright.system import SystemClock, SystemEntropy
 if TYPE_CHECKING:
     from email.message import Message as StandardMessage
 
-    from mailwright.ports import Clock, Composed, Entropy
+    from mailwright.ports import Clock, Composed, Entropy, Http
     from mailwright.spi import Authenticator, Provider
 
 AnyMessage: TypeAlias = "Message | StandardMessage | bytes"
@@ -54,14 +54,14 @@ BACKOFF_S: Final = (1.0, 5.0, 15.0)
 
 
 @frozen(kw_only=True)
-class _Route:
+class Route:
     """One opened connection."""
 
     connection: Connection
     limits: Limits
     transport: Transport
     author: Address | None
-    http: GuardedHttp
+    http: Http
     fetcher: Fetcher | None = None
     """Of one run."""
 
@@ -109,7 +109,7 @@ class Sending:
         self._clock: Clock = clock or SystemClock()
         self._entropy: Entropy = entropy or SystemEntropy()
         self._hooks = Lifecycle(self._registry)
-        self._routes: dict[asyncio.AbstractEventLoop, asyncio.Task[tuple[_Route, ...]]] = {}
+        self._routes: dict[asyncio.AbstractEventLoop, asyncio.Task[tuple[Route, ...]]] = {}
 
     async def open(self) -> None:
         """Resolve connections, credentials and plugins; no session is opened yet."""
@@ -173,9 +173,7 @@ class Sending:
         """What `send` would send: nothing is connected to, no hook runs."""
         return await self._draft(message, envelope, (await self._opened())[0], _unchanged)
 
-    async def _draft(
-        self, message: AnyMessage, envelope: Envelope | None, route: _Route, replaced: _Replacing
-    ) -> Draft:
+    async def _draft(self, message: AnyMessage, envelope: Envelope | None, route: Route, replaced: _Replacing) -> Draft:
         """Prepared, replaced, composed and checked against limits."""
         if isinstance(message, Message):
             prepared = await self._prepare(message if envelope is None else message.replace(envelope=envelope), route)
@@ -222,7 +220,7 @@ class Sending:
         return receipt
 
     def _ready(
-        self, message: StandardMessage | bytes, envelope: Envelope | None, route: _Route
+        self, message: StandardMessage | bytes, envelope: Envelope | None, route: Route
     ) -> tuple[Message, ComposedMessage]:
         capabilities = route.transport.capabilities
         if capabilities.content == "message":
@@ -237,11 +235,11 @@ class Sending:
             bcc=capabilities.recipients == "headers",
         )
 
-    def _fetcher(self, route: _Route) -> Fetcher:
+    def _fetcher(self, route: Route) -> Fetcher:
         """One for each run: what it fetched is used again by the run's other messages."""
         return Fetcher(route.http, max_bytes=self._attachment_limit)
 
-    async def _prepare(self, message: Message, route: _Route) -> Message:
+    async def _prepare(self, message: Message, route: Route) -> Message:
         fetcher = route.fetcher or self._fetcher(route)
         fetching = Fetching(
             http=route.http,
@@ -268,7 +266,7 @@ class Sending:
             raise AttachmentError(msg)
         return path
 
-    def _compose(self, message: Message, route: _Route) -> ComposedMessage:
+    def _compose(self, message: Message, route: Route) -> ComposedMessage:
         return mime.compose(
             message,
             token=self._entropy.token,
@@ -277,7 +275,7 @@ class Sending:
         )
 
     async def _attempts(
-        self, message: Message, composed: Composed, envelope: Envelope, routes: tuple[_Route, ...]
+        self, message: Message, composed: Composed, envelope: Envelope, routes: tuple[Route, ...]
     ) -> Receipt:
         """Try; try again those refused for the moment; turn to the next route where nothing can have been delivered."""
         receipt = Receipt(message_id=composed.message_id, envelope=envelope, size=composed.size)
@@ -302,7 +300,7 @@ class Sending:
             open_for = Envelope(sender=open_for.sender, recipients=tuple(status.address for status in waiting))
         return receipt
 
-    async def _attempt(self, message: Message, composed: Composed, envelope: Envelope, route: _Route) -> Report:
+    async def _attempt(self, message: Message, composed: Composed, envelope: Envelope, route: Route) -> Report:
         signed = await self._hooks.before_send(composed, envelope, route.connection.info)
         submission = Submission(
             composed=signed,
@@ -316,7 +314,7 @@ class Sending:
 
     # -- opening
 
-    async def _opened(self) -> tuple[_Route, ...]:
+    async def _opened(self) -> tuple[Route, ...]:
         """The routes of this event loop, opened once however many tasks ask."""
         loop = asyncio.get_running_loop()
         task = self._routes.get(loop)
@@ -331,10 +329,10 @@ class Sending:
                 del self._routes[loop]
             raise
 
-    async def _open_all(self) -> tuple[_Route, ...]:
+    async def _open_all(self) -> tuple[Route, ...]:
         return tuple([await self._open(reference) for reference in self._references])
 
-    async def _open(self, reference: Connection | Mapping[str, Any] | str) -> _Route:
+    async def _open(self, reference: Connection | Mapping[str, Any] | str) -> Route:
         connection = await find_connection(reference, registry=self._registry, saved=self._saved)
         provider = self._registry.provider(connection.provider)
         authenticator, user = self._authenticator(connection, provider)
@@ -358,7 +356,7 @@ class Sending:
             proxy=connection.proxy,
             ca_file=connection.ca_file,
         )
-        return _Route(
+        return Route(
             connection=connection,
             limits=limits,
             transport=transport,

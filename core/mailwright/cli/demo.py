@@ -26,7 +26,7 @@ def run(*, json: bool) -> int:
         document = read(examples / "welcome.toml") | {"connection": box.connection}
         state = FlowState(**read(examples / "state.json"))
         outcome = load_node(document, attach_root=examples).run_sync(state)
-        inbox = box.wait_for()
+        inbox = box.wait_for_sync()
         dialogue = box.dialogue
     assert inbox.path is not None
     if json:

@@ -14,18 +14,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mailwright.testing.capture import Capture
     from mailwright.testing.sandbox import Sandbox
     from mailwright.testing.smtp_server import ScriptedServer
     from mailwright.testing.smtp_session import Fault, ReceivedMessage
 
 _HOME = {
+    "Capture": "capture",
     "Fault": "smtp_session",
     "ReceivedMessage": "smtp_session",
     "Sandbox": "sandbox",
     "ScriptedServer": "smtp_server",
 }
 
-__all__ = ["Fault", "ReceivedMessage", "Sandbox", "ScriptedServer"]
+__all__ = ["Capture", "Fault", "ReceivedMessage", "Sandbox", "ScriptedServer"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ import email.policy
 import itertools
 import secrets
 import threading
+from collections import deque
 from collections.abc import Sequence
 from email.message import EmailMessage, MIMEPart
 from functools import cached_property
@@ -17,8 +18,9 @@ from typing import Any, Literal, Self
 
 from attrs import define, field, frozen
 
+from mailwright.model import Envelope
 from mailwright.testing.smtp_server import ScriptedServer
-from mailwright.testing.smtp_session import ReceivedMessage
+from mailwright.testing.smtp_session import Fault, ReceivedMessage
 
 
 @frozen(kw_only=True)
@@ -57,6 +59,11 @@ class InboxMessage:
         """The envelope's recipients."""
         return self.received.rcpt_to
 
+    @property
+    def envelope(self) -> Envelope:
+        """Who the server was told."""
+        return Envelope(sender=self.sender or None, recipients=self.recipients)
+
     @cached_property
     def parsed(self) -> EmailMessage:
         """As the standard library reads it."""
@@ -94,6 +101,11 @@ class InboxMessage:
         return None if part is None else str(part.get_content()).replace("\r\n", "\n")
 
 
+def _missed(messages: Sequence[InboxMessage], to: str | None, count: int) -> str:
+    arrived = [f"{message.subject!r} for {', '.join(message.recipients)}" for message in messages]
+    return f"{count} message(s) for {to or 'anybody'} expected; arrived: {'; '.join(arrived) or 'nothing'}"
+
+
 def _octets(part: MIMEPart) -> bytes:
     content = part.get_payload(decode=True)
     return content if isinstance(content, bytes) else part.as_bytes()
@@ -123,7 +135,15 @@ class Sandbox:
         self.username = "sandbox@example.org"
         self.password = secrets.token_urlsafe(12)
         users = {self.username: self.password} if login else {}
-        self._server = ScriptedServer(tls=tls, users=users, on_message=self._arrived, port=port)
+        self._refused: dict[str, str] = {}
+        self._answers: deque[str] = deque()
+        self._server = ScriptedServer(
+            tls=tls,
+            users=users,
+            on_message=self._arrived,
+            port=port,
+            replies={"rcpt": self._refused.get, "final": self._answer},
+        )
         self._login = login
         self._messages: list[InboxMessage] = []
         self._arrival = threading.Condition()
@@ -189,21 +209,43 @@ class Sandbox:
         """The last session, ``C: …`` and ``S: …``; credentials and bodies left out."""
         return list(self._server.sessions[-1].dialogue) if self._server.sessions else []
 
-    def wait_for(self, *, to: str | None = None, count: int = 1, timeout_s: float = 5.0) -> InboxMessage:
+    def refuse(self, address: str, reply: str = "550 5.1.1 no such user") -> None:
+        """Answer RCPT for `address` with `reply` from now on."""
+        self._refused[address] = reply
+
+    def fail_next(self, reply: str = "451 4.3.0 try again later") -> None:
+        """Answer the next message's end with `reply`, and do not keep it; said twice, the one after too."""
+        self._answers.append(reply)
+
+    def lose_next(self) -> None:
+        """Take the next message and hang up without a word: its outcome is unknown."""
+        self._server.break_at(Fault(stage="final", kind="accept-drop", times=1))
+
+    def _answer(self, about: str) -> str | None:
+        return self._answers.popleft() if self._answers else None
+
+    async def wait_for(self, *, to: str | None = None, count: int = 1, timeout_s: float = 5.0) -> InboxMessage:
         """Wait until `count` messages (for the recipient `to`) have arrived; returns the last of them.
+
+        Args:
+            to: A recipient of the envelope; None: anybody.
+            count: Messages wanted.
+            timeout_s: How long to wait, in seconds.
 
         Raises:
             AssertionError: They did not come; says what did.
         """
+        return await asyncio.to_thread(self.wait_for_sync, to=to, count=count, timeout_s=timeout_s)
+
+    def wait_for_sync(self, *, to: str | None = None, count: int = 1, timeout_s: float = 5.0) -> InboxMessage:
+        """`wait_for` for code without an event loop."""
 
         def found() -> list[InboxMessage]:
             return [message for message in self._messages if to is None or to in message.recipients]
 
         with self._arrival:
             if not self._arrival.wait_for(lambda: len(found()) >= count, timeout_s):
-                arrived = [f"{message.subject!r} for {', '.join(message.recipients)}" for message in self._messages]
-                msg = f"{count} message(s) for {to or 'anybody'} expected; arrived: {'; '.join(arrived) or 'nothing'}"
-                raise AssertionError(msg)
+                raise AssertionError(_missed(self._messages, to, count))
             return found()[count - 1]
 
     def _run(self) -> None:

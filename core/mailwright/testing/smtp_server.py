@@ -29,8 +29,8 @@ class ScriptedServer:
         require_auth: Refuse MAIL before AUTH.
         size: SIZE in octets, offered and enforced.
         recipients: Recipients a transaction takes (``LIMITS RCPTMAX``); more are answered 452.
-        replies: Instead of the usual reply of a stage; at ``mail`` and ``rcpt`` also a function of the address that
-            returns None for the usual one.
+        replies: Instead of the usual reply of a stage; also a function that returns None for the usual one, of the
+            address at ``mail`` and ``rcpt``.
         faults: What goes wrong where.
         deliver: Replies in one piece, line by line, or octet by octet.
         helo_only: Answer EHLO with 502.
@@ -142,6 +142,11 @@ class ScriptedServer:
         self.messages.append(message)
         if self._on_message is not None:
             self._on_message(message)
+
+    def break_at(self, fault: Fault) -> None:
+        """Add a fault while the server runs."""
+        self._used.append(0)
+        self._faults.append(fault)
 
     def reply(self, stage: ServerStage, about: str) -> str | None:
         """The script's reply for a stage."""

@@ -186,12 +186,14 @@ class ServerSession:
 
     async def _say(self, stage: ServerStage, text: str, about: str = "") -> str:
         """Say the reply of a stage, or what the script wants instead; returns what was said."""
-        wanted = self.server.reply(stage, about) or text
+        return await self._answer(stage, self.server.reply(stage, about) or text)
+
+    async def _answer(self, stage: ServerStage, wanted: str) -> str:
         kind = self.server.next_fault(stage)
         if kind is None:
             await self._write(wanted)
-            return wanted
-        await self._go_wrong(kind, wanted)
+        else:
+            await self._go_wrong(kind, wanted)
         return wanted
 
     async def _go_wrong(self, kind: FaultKind, wanted: str) -> None:
@@ -374,7 +376,7 @@ class ServerSession:
         said = self.server.reply("final", "") or "250 2.0.0 queued"
         if said.startswith("2") and has_recipients and not self.server.will_fail("final"):
             self.server.keep(message)
-        await self._say("final", said)
+        await self._answer("final", said)
 
     async def _rset(self, rest: str) -> None:
         self._forget()
