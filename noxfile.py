@@ -107,9 +107,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy, strict, on both source roots."""
+    """mypy, strict, on both source roots; what users see of them, also by pyright."""
     install(session, "-e", ".[cli,testing]", *nox.project.dependency_groups(PROJECT, "types"))
     session.run("mypy")
+    session.run("mypy", "tests/typing/public_api.py")
+    session.run("basedpyright", "tests/typing/public_api.py")
 
 
 @nox.session

@@ -47,6 +47,7 @@ class Content(Protocol):
 
 AnyContent: TypeAlias = "bytes | str | Path | Content | Iterable[bytes] | AsyncIterable[bytes]"
 Disposition = Literal["attachment", "inline"]
+Notification = Literal["success", "failure", "delay"]
 
 
 def _content_type(value: str | None) -> str | None:
@@ -149,6 +150,10 @@ class Calendar:
             raise MessageError(msg)
 
 
+def _notifications(value: Iterable[Notification]) -> frozenset[Notification]:
+    return frozenset(value)
+
+
 @frozen(kw_only=True)
 class Dsn:
     """Delivery status notifications wanted (RFC 3461); refused at servers that do not offer them.
@@ -159,9 +164,7 @@ class Dsn:
         envid: Your id for the transaction, printable ASCII, at most 100 characters.
     """
 
-    notify: frozenset[Literal["success", "failure", "delay"]] = field(
-        default=frozenset({"failure"}), converter=frozenset
-    )
+    notify: frozenset[Notification] = field(default=frozenset({"failure"}), converter=_notifications)
     ret: Literal["full", "headers"] | None = None
     envid: str | None = None
 
