@@ -60,6 +60,9 @@ if TYPE_CHECKING:
         Registry,
         hookimpl,
     )
+    from mailwright.templates.folder import (
+        Templates,
+    )
 
 __version__ = "0.1.0"
 
@@ -84,6 +87,7 @@ _MODULES = {
     "ports": ("Composed",),
     "prepare": ("compose",),
     "registry": ("PluginInfo", "Registry", "hookimpl"),
+    "templates.folder": ("Templates",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -111,6 +115,7 @@ __all__ = [
     "Registry",
     "SendEmailNode",
     "SendError",
+    "Templates",
     "Veto",
     "check_node",
     "compose",

@@ -265,6 +265,6 @@ def test_data_is_never_a_template(value: str) -> None:
     state = FlowState(input={"x": f"{{{{ 7 * 7 }}}}{value}"})
     names = {"input": state.input, "context": {}}
     assert compile_template("{{ input.x }}", native=True)(names) == state.input["x"]
-    html = compile_template("<p>{{ input.x }}</p>", html=True)(names)
+    html = compile_template("<p>{{ input.x }}</p>", kind="html")(names)
     assert "<" not in html[3:-4]
     assert "49" not in html or "49" in value

@@ -59,7 +59,7 @@ def test_text(text: str, value: str) -> None:
     ],
 )
 def test_content_is_escaped(text: str, value: str) -> None:
-    assert evaluate(text, html=True) == value
+    assert evaluate(text, kind="html") == value
 
 
 @pytest.mark.parametrize(

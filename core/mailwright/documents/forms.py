@@ -13,7 +13,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from mailwright.documents import values
-from mailwright.model import Address
+from mailwright.model import Address, ContentSource
 
 
 def key(title: str, description: str = "", *, default: Any = None, **metadata: Any) -> Any:
@@ -177,15 +177,15 @@ class NodeForm:
         "To", "Separated by commas, or a list", default=(), group="message", **values.ADDRESSES
     )
     subject: str = key("Subject", default="", group="message", template=True)
-    content: str = key(
+    content: str | ContentSource = key(
         "Content",
-        "HTML; values are escaped, `| safe` for ready HTML",
+        "HTML; values are escaped, `| safe` for ready HTML. Or {file: …} or {markdown: …}",
         default="",
         aliases=("html",),
         group="message",
         template=True,
         parse=values.content,
-        schema={"type": "string", "contentMediaType": "text/html"},
+        schema=values.CONTENT,
     )
     attachments: Any = key("Attachments", group="attachments", raw=True)
     store_result: StoreForm | None = key("Store the result", group="result")

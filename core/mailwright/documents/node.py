@@ -24,7 +24,7 @@ from mailwright.documents.forms import NodeForm
 from mailwright.documents.problems import Collector, Invalid
 from mailwright.documents.tagged import find, plain_tagged, structure_tagged
 from mailwright.errors import DocumentError, MailwrightError, Problem
-from mailwright.model import Connection, NodeDocument, Settings, StoreResult, Trust
+from mailwright.model import Connection, ContentSource, NodeDocument, Settings, StoreResult, Trust
 
 _APART = ("connection", "attachments", "options")
 
@@ -105,6 +105,8 @@ def _build(document: object, catalogue: Catalogue, converter: Converter, trust: 
         collect.add("contradiction", "false means HTML only, but there is no content", written["text"][0])
     if (envelope := values.pop("envelope", None)) is not None:
         values["envelope"] = {"from": envelope.from_ or None, "to": envelope.to}
+    if isinstance(values.get("content"), ContentSource) and values["content"].file and not files:
+        collect.add("untrusted", "a document that is not trusted may not name files", written["content"][0], "file")
     collect.raise_any()
     values["store_result"] = _store_result(values.pop("store_result", None))
     return NodeDocument(**values, trust=trust)
@@ -205,7 +207,7 @@ def unstructure_node(document: NodeDocument, *, mask_secrets: bool = False) -> d
     Returns:
         Plain values for JSON, TOML or YAML.
     """
-    apart = ("connection", "attachments", "options", "trust", "envelope")
+    apart = ("connection", "attachments", "options", "trust", "root", "envelope")
     found = plain_fields(document, skip=apart)
     if connections := [_plain_connection(item, mask_secrets=mask_secrets) for item in document.connection]:
         found["connection"] = connections[0] if len(connections) == 1 else connections

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 
 from mailwright.documents import units
 from mailwright.documents.converter import TEMPLATE_MARK, kind_of, one_of, wrong
-from mailwright.documents.problems import Invalid
+from mailwright.documents.problems import Collector, Invalid
 from mailwright.errors import MailwrightError
-from mailwright.model import Address
+from mailwright.model import Address, ContentSource
 from mailwright.model.address import addresses
 from mailwright.model.text import check_header
 
@@ -191,15 +191,47 @@ def some_texts(value: object) -> str | tuple[str, ...]:
     return value if isinstance(value, str) else texts
 
 
-def content(value: object) -> str:
-    """HTML."""
-    if isinstance(value, Mapping):
-        what = next((str(word) for word in ("file", "markdown") if word in value), "an object")
-        message = f"{{{what}: …}} is not available yet; write the HTML itself as text"
-        raise Invalid(("not-available", (), message))
-    if type(value) is not str:
-        raise wrong("text", value)
-    return value
+def content(value: object) -> str | ContentSource:
+    """HTML, or where it comes from."""
+    if isinstance(value, ContentSource):
+        return value
+    if not isinstance(value, Mapping):
+        if type(value) is not str:
+            raise wrong("text, {file: …} or {markdown: …}", value)
+        return value
+    collect, found = Collector(), dict[str, Any]()
+    for spelling, item in value.items():
+        name = "inline_css" if spelling == "inlineCss" else str(spelling)
+        kind = {"file": str, "markdown": str, "inline_css": bool}.get(name)
+        if kind is None:
+            collect.add("unknown-key", "unknown key; content is text, {file: …} or {markdown: …}", str(spelling))
+        elif type(item) is not kind:
+            expected = "text" if kind is str else "true or false"
+            collect.add("wrong-type", f"{expected}, not {kind_of(item)}", str(spelling))
+        elif name in found:
+            collect.add("duplicate-key", "given twice", str(spelling))
+        else:
+            found[name] = item
+    collect.raise_any()
+    if bool(found.get("file")) == bool(found.get("markdown")):
+        raise Invalid(("contradiction", (), "give either file or markdown"))
+    return ContentSource(**found)
+
+
+CONTENT = {
+    "anyOf": [
+        {"type": "string", "contentMediaType": "text/html"},
+        *(
+            {
+                "type": "object",
+                "properties": {name: {"type": "string", "minLength": 1}, "inline_css": {"type": "boolean"}},
+                "required": [name],
+                "additionalProperties": False,
+            }
+            for name in ("file", "markdown")
+        ),
+    ]
+}
 
 
 def own_text(value: object) -> str | Literal[False]:

@@ -4,7 +4,7 @@ from mailwright.model.address import Address
 from mailwright.model.connection import Connection, ConnectionInfo, Limits, SmtpEndpoint, Timeouts, Tls
 from mailwright.model.delivery import Envelope, Receipt, RecipientStatus, Reply, Report, error_result, failure
 from mailwright.model.message import Attachment, Calendar, Content, Dsn, Message, Part, Priority, RawPart
-from mailwright.model.node import NodeDocument, StoreResult, Trust
+from mailwright.model.node import ContentSource, NodeDocument, StoreResult, Trust
 from mailwright.model.settings import Secret, Settings
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Connection",
     "ConnectionInfo",
     "Content",
+    "ContentSource",
     "Dsn",
     "Envelope",
     "Limits",

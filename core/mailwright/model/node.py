@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -24,6 +25,21 @@ class StoreResult:
 
 
 @frozen(kw_only=True)
+class ContentSource:
+    """Content that is not the HTML itself. Give either `file` or `markdown`.
+
+    Args:
+        file: Template of the name of a template file below the node's folder.
+        markdown: Template of Markdown.
+        inline_css: Move CSS rules into style attributes.
+    """
+
+    file: Template = ""
+    markdown: Template = field(default="", repr=False)
+    inline_css: bool = False
+
+
+@frozen(kw_only=True)
 class NodeDocument:
     """One Send Email node, as written.
 
@@ -32,7 +48,7 @@ class NodeDocument:
         to: Template, or list of templates; likewise `cc`, `bcc`, `reply_to`.
         from_: Empty: the connection's, else the authenticated user.
         subject: Template.
-        content: HTML; Template.
+        content: HTML, as template; or where it comes from.
         text: Own plain text; None: derived; False: HTML only.
         priority: Template of high, normal or low.
         attachments: Settings of attachment sources, by their type; their strings are templates.
@@ -46,6 +62,7 @@ class NodeDocument:
         tags: For the outbox.
         options: Per provider, its own settings.
         trust: What the document may name.
+        root: Folder of its template files; None: there is none.
     """
 
     connection: tuple[str | Connection, ...] = ()
@@ -55,7 +72,7 @@ class NodeDocument:
     reply_to: Template | tuple[Template, ...] = ()
     from_: Template = ""
     subject: Template = ""
-    content: Template = field(default="", repr=False)
+    content: Template | ContentSource = field(default="", repr=False)
     text: Template | Literal[False] | None = field(default=None, repr=False)
     priority: Template = "normal"
     attachments: tuple[tuple[str, Settings], ...] = ()
@@ -71,3 +88,4 @@ class NodeDocument:
     tags: tuple[str, ...] = ()
     options: Mapping[str, Settings] = field(factory=dict)
     trust: Trust = "own"
+    root: Path | None = field(default=None, eq=False)

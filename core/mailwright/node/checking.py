@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from mailwright import documents
 from mailwright.documents import read, structure_node, unstructure_node
 from mailwright.errors import DocumentError, MailwrightError, Problem
@@ -13,7 +15,7 @@ from mailwright.model import NodeDocument, Trust
 from mailwright.node.message import message_problems
 from mailwright.node.running import SendEmailNode
 from mailwright.node.state import FlowState, check_target
-from mailwright.templates import check_syntax, try_render
+from mailwright.templates import check_files, check_syntax, try_render
 
 if TYPE_CHECKING:
     from mailwright.registry import Registry
@@ -39,7 +41,7 @@ def load_node(
         DocumentError: With every mistake, templates' syntax included.
     """
     document, name = _read(source)
-    loaded, problems = _load(document, trust, registry, files=trust == "own" or options.get("attach_root") is not None)
+    loaded, problems = _load(document, trust, registry, _root(source, trust, options.get("attach_root")))
     if loaded is None or problems:
         raise DocumentError(problems, source=name)
     return SendEmailNode(loaded, registry=registry, **options)
@@ -51,6 +53,7 @@ def check_node(
     *,
     registry: Registry | None = None,
     trust: Trust = "own",
+    attach_root: str | Path | None = None,
 ) -> list[Problem]:
     """Find everything that is wrong without network; with a state also what is wrong for that state.
 
@@ -59,6 +62,7 @@ def check_node(
         state: Renders the templates and checks the message they make, and where the result would be stored.
         registry: Plugins; default: the process's.
         trust: As in `load_node`.
+        attach_root: Folder of template files, where it is not the document's own.
 
     Returns:
         Every mistake with its path; empty when there is none.
@@ -71,7 +75,7 @@ def check_node(
             raw, _ = _read(document)
         except DocumentError as error:
             return list(error.problems)
-        loaded, problems = _load(raw, trust, registry, files=trust == "own")
+        loaded, problems = _load(raw, trust, registry, _root(document, trust, attach_root))
     if loaded is None:
         return problems
     if not loaded.connection:
@@ -104,14 +108,23 @@ def _read(source: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], st
 
 
 def _load(
-    document: Mapping[str, Any], trust: Trust, registry: Registry | None, *, files: bool
+    document: Mapping[str, Any], trust: Trust, registry: Registry | None, root: Path | None
 ) -> tuple[NodeDocument | None, list[Problem]]:
     registry = registry or _default()
     syntax = _syntax(document)
     try:
-        return structure_node(document, registry, trust=trust, files=files), syntax
+        loaded = structure_node(document, registry, trust=trust, files=trust == "own" or root is not None)
     except DocumentError as error:
         return None, [*error.problems, *syntax]
+    loaded = evolve(loaded, root=root)
+    return loaded, [*syntax, *check_files(loaded)]
+
+
+def _root(source: object, trust: Trust, attach_root: str | Path | None) -> Path | None:
+    """Where template files are: below the root that was named, else beside the user's own document."""
+    if attach_root is not None:
+        return Path(attach_root).resolve()
+    return Path(source).resolve().parent if trust == "own" and isinstance(source, (str, Path)) else None
 
 
 def _syntax(document: Mapping[str, Any]) -> list[Problem]:

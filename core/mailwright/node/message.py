@@ -94,7 +94,7 @@ def _values(document: NodeDocument, rendered: Rendered) -> tuple[dict[str, Any],
         values[name] = take(f"$.{name}", _ids, getattr(rendered, name), ())
     if rendered.envelope is not None:
         values["envelope"] = take("$.envelope", _envelope, rendered.envelope)
-    values["attachments"] = tuple(settings for _, settings in rendered.attachments)
+    values["attachments"] = (*(settings for _, settings in rendered.attachments), *rendered.images)
     values["tags"] = document.tags
     values["options"] = dict(document.options)
     if not (values["to"] or values["cc"] or values["bcc"] or values.get("envelope") or errors):

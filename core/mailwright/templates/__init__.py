@@ -6,9 +6,19 @@ guess; so there are no loops, no assignments, no includes. Data is never compile
 * Keys come before attributes: ``{{ input.items }}`` is the key ``items``, not the method.
 * A missing name is an error, ``None`` renders as nothing.
 * A field that is exactly one expression keeps its native value: a list stays a list.
+* ``content: {file: …}`` is full Jinja in the same sandbox, below one folder: see `mailwright.templates.files`.
 * In ``content`` values are HTML-escaped; ``| safe`` is for ready HTML.
 """
 
-from mailwright.templates.fields import MARK, Rendered, State, check_syntax, compile_template, render, try_render
+from mailwright.templates.fields import (
+    MARK,
+    Rendered,
+    State,
+    check_files,
+    check_syntax,
+    compile_template,
+    render,
+    try_render,
+)
 
-__all__ = ["MARK", "Rendered", "State", "check_syntax", "compile_template", "render", "try_render"]
+__all__ = ["MARK", "Rendered", "State", "check_files", "check_syntax", "compile_template", "render", "try_render"]

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, UndefinedError, pass_environment
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS, make_attrgetter
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from markupsafe import escape
+from markupsafe import Markup, escape
 
 from mailwright.errors import TemplateError
+from mailwright.templates.fields import Kind
 
 MAX_OUTPUT: Final = 10_000_000
 """Characters of one rendered field."""
@@ -36,17 +38,20 @@ _TEXT_METHODS: Final = frozenset({
     "startswith", "strip", "swapcase", "title", "upper", "striptags", "unescape",
 })  # fmt: skip
 """Those of text whose result cannot be much longer than the text."""
+E = TypeVar("E", bound="SafeEnvironment")
+_PUNCTUATION: Final = re.compile(r"[!-/:-@\[-`{-~]")
+_BLANK_LINES: Final = re.compile(r"\s*\n\s*")
 _NO_FILTERS: Final = frozenset({"attr", "format", "random", "xmlattr", "pprint"})
 
 
-def compile_text(text: str, *, html: bool, native: bool) -> Callable[[Mapping[str, Any]], Any]:
+def compile_text(text: str, *, kind: Kind, native: bool) -> Callable[[Mapping[str, Any]], Any]:
     """See `mailwright.templates.compile_template`."""
-    environment = _environment(html)
+    environment = _expressions_only(kind)
     try:
         expression = _only_expression(environment, text) if native else None
         if expression is not None:
             evaluate = environment.compile_expression(expression, undefined_to_none=False)
-            return lambda names: _guarded(lambda: _native(evaluate(dict(names))))
+            return lambda names: guarded(lambda: _native(evaluate(dict(names))))
         template = environment.from_string(text)
     except TemplateSyntaxError as error:
         where = f" (line {error.lineno})" if "\n" in text else ""
@@ -55,10 +60,10 @@ def compile_text(text: str, *, html: bool, native: bool) -> Callable[[Mapping[st
     except (RecursionError, MemoryError, OverflowError, ValueError) as error:
         msg = f"the template is too large or too deep: {type(error).__name__}"
         raise TemplateError(msg) from None
-    return lambda names: _guarded(lambda: _joined(template.generate(dict(names))))
+    return lambda names: guarded(lambda: joined(template.generate(dict(names))))
 
 
-def _only_expression(environment: _Environment, text: str) -> str | None:
+def _only_expression(environment: SafeEnvironment, text: str) -> str | None:
     """The inside, when `text` is one expression and nothing else but blanks around it."""
     stripped = text.strip()
     if not (stripped.startswith("{{") and stripped.endswith("}}")):
@@ -69,7 +74,7 @@ def _only_expression(environment: _Environment, text: str) -> str | None:
     return stripped[2:-2].removeprefix("-").removesuffix("-").removeprefix("+").strip()
 
 
-def _guarded(evaluate: Callable[[], Any]) -> Any:
+def guarded(evaluate: Callable[[], Any]) -> Any:
     """Whatever an expression raises becomes one kind of error; never with a value of the state."""
     try:
         return evaluate()
@@ -89,7 +94,8 @@ def _guarded(evaluate: Callable[[], Any]) -> Any:
         raise TemplateError(msg) from None
 
 
-def _joined(pieces: Any) -> str:
+def joined(pieces: Any) -> str:
+    """Cut off at the limit of output, with an error."""
     found, length = [], 0
     for piece in pieces:
         length += len(piece)
@@ -144,19 +150,42 @@ def _refuse_missing(items: Iterable[Any]) -> None:
         _refuse_function(item)
 
 
+def _finalize_markdown(value: Any) -> Any:
+    """Values are text in Markdown too: every punctuation mark is escaped (CommonMark §2.4), unless marked safe."""
+    value = _finalize(value)
+    if isinstance(value, Undefined) or hasattr(value, "__html__"):
+        return value
+    return Markup(_PUNCTUATION.sub(r"\\\g<0>", _BLANK_LINES.sub("\n", str(value)).strip()))  # noqa: S704 - no HTML yet
+
+
 @cache
-def _environment(html: bool) -> _Environment:
+def _expressions_only(kind: Kind) -> SafeEnvironment:
     token = secrets.token_hex(16)
-    environment = _Environment(
+    return environment_for(
+        SafeEnvironment,
+        kind,
         block_start_string=f"<%{token}",
         block_end_string=f"{token}%>",
         comment_start_string=f"<#{token}",
         comment_end_string=f"{token}#>",
-        undefined=StrictUndefined,
-        autoescape=html,
-        finalize=_finalize,
-        keep_trailing_newline=True,
         cache_size=0,
+    )
+
+
+def environment_for(cls: type[E], kind: Kind, **options: Any) -> E:
+    """A sandbox with our filters and limits.
+
+    Args:
+        cls: Which sandbox.
+        kind: How values are escaped.
+        options: For jinja2.
+    """
+    environment = cls(
+        undefined=StrictUndefined,
+        autoescape=kind != "text",
+        finalize=_finalize_markdown if kind == "markdown" else _finalize,
+        keep_trailing_newline=True,
+        **options,
     )
     environment.globals = {"range": _range}
     environment.filters = {name: filter_ for name, filter_ in FILTERS.items() if name not in _NO_FILTERS}
@@ -204,7 +233,7 @@ def _bounded_replace(value: Any, old: str, new: str, count: int | None = None) -
 
 
 @pass_environment
-def _bounded_join(environment: _Environment, value: Any, d: str = "", attribute: str | int | None = None) -> Any:
+def _bounded_join(environment: SafeEnvironment, value: Any, d: str = "", attribute: str | int | None = None) -> Any:
     items = list(value if attribute is None else map(make_attrgetter(environment, attribute), value))
     _refuse_missing(items)
     _bound(sum(len(_markup(item)) for item in items) + len(items) * len(_markup(d)), MAX_OUTPUT)
@@ -228,7 +257,7 @@ def _bound(length: int, limit: int) -> None:
         raise TemplateError(msg)
 
 
-class _Environment(ImmutableSandboxedEnvironment):
+class SafeEnvironment(ImmutableSandboxedEnvironment):
     """Keys before attributes, only methods of plain values, operators with limits."""
 
     intercepted_binops = frozenset({"*", "**", "%", "+"})
