@@ -1,4 +1,4 @@
-"""Sessions: tests (the default), contrib, lint, types, docs, bench."""
+"""Sessions: tests (the default), contrib, parsers, lint, types, docs, bench."""
 
 from __future__ import annotations
 
@@ -125,7 +125,31 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Print the figures of the benchmarks; peers are measured in the same run where they are installed."""
     install(session, "-e", ".[cli,testing,speed]", *nox.project.dependency_groups(PROJECT, "tests"))
-    session.run("python", "tests/benchmarks/run.py", *session.posargs)
+    env = {"MAILWRIGHT_NODEMAILER": os.environ.get("MAILWRIGHT_NODEMAILER") or from_npm(session, "nodemailer@10.6.0")}
+    session.run("python", "tests/benchmarks/run.py", *session.posargs, env=env)
+
+
+@nox.session
+def parsers(session: nox.Session) -> None:
+    """Have generated messages read by two parsers from npm, more of them than the suite makes."""
+    folder = os.environ.get("MAILWRIGHT_NODE_PARSERS") or from_npm(session, "postal-mime@4.0.0", "mailparser@3.14.2")
+    if folder is None:
+        session.skip("needs node and npm")
+    install(session, "-e", ".[cli,testing]", *nox.project.dependency_groups(PROJECT, "tests"))
+    env = {"MAILWRIGHT_NODE_PARSERS": folder, "MAILWRIGHT_EXAMPLES": os.environ.get("MAILWRIGHT_EXAMPLES", "1000")}
+    session.run("pytest", "-q", "-n", "auto", "tests/property/test_mime_laws.py", *session.posargs, env=env)
+
+
+def from_npm(session: nox.Session, *packages: str) -> str | None:
+    """A folder whose node_modules holds packages; None without npm."""
+    if not shutil.which("npm"):
+        return None
+    folder = Path(session.create_tmp()).resolve() / "npm"
+    folder.mkdir(exist_ok=True)
+    session.run(
+        "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *packages, external=True
+    )
+    return str(folder)
 
 
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")

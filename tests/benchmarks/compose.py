@@ -1,9 +1,13 @@
-"""Compose five workloads against nodemailer and the stdlib: interleaved pairs, messages per CPU second.
+"""Composing: five workloads and a large file against nodemailer, PHPMailer, JavaMail and the stdlib, per CPU second.
 
-    MAILWRIGHT_NODEMAILER=/path/with/node_modules python tests/benchmarks/compose.py [--rounds 5] [--seconds 1]
+    python tests/benchmarks/compose.py [--rounds 5] [--seconds 1] [--workload NAME ...]
 
-Each figure counts everything from the user's values to the last octet. Every run is a fresh process; a round runs each
-tool once, in turning order; ratios are taken within rounds.
+Each figure counts everything from the user's values to the last octet, validation included. Every measurement is a fresh
+process; a round measures each tool once, in turning order; ratios are taken within rounds. Where the peers are found:
+
+    nodemailer   MAILWRIGHT_NODEMAILER: a folder whose node_modules holds it
+    PHPMailer    MAILWRIGHT_PHPMAILER, or Debian's libphp-phpmailer, with php
+    JavaMail     MAILWRIGHT_JAVAMAIL: a class path with its jar and activation's; or Debian's libmail-java; with a JDK
 """
 
 from __future__ import annotations
@@ -14,9 +18,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from _pairs import interleaved, measure, ratio, table
 
 PEERS = Path(__file__).parent / "peers"
 TEXT = "Dear reader,\n\n" + "Lorem ipsum dolor sit amet, consectetur adipiscing elit.\n" * 5
@@ -30,31 +39,117 @@ HTML = (
     )
     + "</body></html>\n"
 )
-WORKLOADS: dict[str, tuple[str, str | None]] = {
-    "text-ascii": (TEXT, None),
-    "text-8bit": (TEXT_8, None),
-    "html-5k": (TEXT, HTML),
-    "attachment-1M": (TEXT, HTML),
-    "attachment-25M": (TEXT, HTML),
+FILE = "file-200M"
+WORKLOADS: dict[str, dict[str, Any]] = {
+    "text-ascii": {"text": TEXT},
+    "text-8bit": {"text": TEXT_8},
+    "html-5k": {"text": TEXT, "html": HTML},
+    "attachment-1M": {"text": TEXT, "html": HTML, "size": 1 << 20},
+    "attachment-25M": {"text": TEXT, "html": HTML, "size": 25 << 20},
+    FILE: {"text": TEXT, "html": HTML},
 }
+OURS = ("mailwright", "mailwright-plain")
+STREAMING = {*OURS, "nodemailer", "javamail"}
+DEBIAN_JARS = ("javax.mail.jar", "javax.activation.jar", "activation.jar", "jakarta.activation.jar")
 
 
-def tools() -> dict[str, list[str]]:
-    """Commands of the tools that are there, each to be followed by the seconds."""
-    found = {name: [sys.executable, str(PEERS / "compose_python.py"), name] for name in ("mailwright", "stdlib")}
-    node = shutil.which("node")
-    if node and os.environ.get("MAILWRIGHT_NODEMAILER"):
-        found["nodemailer"] = [node, str(PEERS / "nodemailer_compose.js")]
-    return found
+class Tool:
+    """A command that reads work and prints figures."""
+
+    def __init__(self, *command: str, lines: bool = False) -> None:
+        self.command = command
+        self._lines = lines
+
+    def run(self, work: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Measure once."""
+        given = {"text": "", "html": None, "size": 0, "file": None, **work}
+        if self._lines:
+            pairs = [(key, str(value).replace("\n", "\\n")) for key, value in given.items() if value]
+            return measure([*self.command, str(seconds)], "\n".join(f"{key}\t{value}" for key, value in pairs))
+        return measure([*self.command, str(seconds)], json.dumps(given))
 
 
-def run(command: list[str], workload: str, seconds: float) -> dict[str, Any]:
-    """One run of one tool."""
-    text, html = WORKLOADS[workload]
-    given = json.dumps({"workload": workload, "text": text, "html": html})
-    done = subprocess.run([*command, str(seconds)], input=given, capture_output=True, text=True, check=True)
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+def javamail(folder: Path) -> Tool | str:
+    """Compile its peer once."""
+    java = Path("/usr/share/java")
+    jars = [str(java / name) for name in DEBIAN_JARS if (java / name).exists()]
+    classpath = os.environ.get("MAILWRIGHT_JAVAMAIL") or os.pathsep.join(jars)
+    if not shutil.which("javac") or "mail" not in classpath:
+        return "needs a JDK and libmail-java"
+    compiled = subprocess.run(
+        ["javac", "-cp", classpath, "-d", str(folder), str(PEERS / "JavaMailCompose.java")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if compiled.returncode:
+        return compiled.stderr.strip().splitlines()[-1]
+    return Tool("java", "-cp", f"{classpath}{os.pathsep}{folder}", "JavaMailCompose", lines=True)
+
+
+def tools(folder: Path) -> tuple[dict[str, Tool], dict[str, str]]:
+    """The tools that are here, and why the others are not."""
+    python = str(PEERS / "compose_python.py")
+    found = {name: Tool(sys.executable, python, name) for name in (*OURS, "stdlib")}
+    absent = {}
+    if shutil.which("node") and os.environ.get("MAILWRIGHT_NODEMAILER"):
+        found["nodemailer"] = Tool("node", str(PEERS / "nodemailer_compose.js"))
+    else:
+        absent["nodemailer"] = "needs node, and MAILWRIGHT_NODEMAILER"
+    home = os.environ.setdefault("MAILWRIGHT_PHPMAILER", "/usr/share/php/libphp-phpmailer")
+    if shutil.which("php") and Path(home, "src/PHPMailer.php").exists():
+        found["phpmailer"] = Tool("php", str(PEERS / "phpmailer_compose.php"))
+    else:
+        absent["phpmailer"] = "needs php and libphp-phpmailer"
+    java = javamail(folder)
+    if isinstance(java, Tool):
+        found["javamail"] = java
+    else:
+        absent["javamail"] = java
+    return found, absent
+
+
+@contextmanager
+def given(workload: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """The work, with its file where it has one."""
+    work = dict(WORKLOADS[workload])
+    if workload != FILE:
+        yield work
+        return
+    path = folder / "report.bin"
+    with path.open("wb") as file:
+        for _ in range(200):
+            file.write(bytes(range(256)) * 4096)
+    try:
+        yield {**work, "file": str(path)}
+    finally:
+        path.unlink()
+
+
+def takes_part(name: str, workload: str) -> bool:
+    """Who streams takes the large file; pybase64 matters for attachments only."""
+    if name == "mailwright-plain":
+        return workload.startswith(("attachment", "file"))
+    return workload != FILE or name in STREAMING
+
+
+def report(workload: str, commands: dict[str, Tool], folder: Path, options: argparse.Namespace) -> str:
+    """One table."""
+    names = [name for name in commands if takes_part(name, workload)]
+    ours = [name for name in names if name in OURS]
+    with given(workload, folder) as work:
+        rounds = interleaved(names, lambda name: commands[name].run(work, options.seconds), options.rounds)
+    rows = [
+        [
+            name,
+            f"{median(one[name]['rate'] for one in rounds):.{0 if rounds[0][name]['rate'] > 100 else 2}f}",
+            *(ratio(rounds, mine, name) if mine != name else "" for mine in ours),
+            str(rounds[-1][name]["octets"]),
+            f"{max(one[name]['rss'] for one in rounds):.0f}",
+        ]
+        for name in names
+    ]
+    return table(["tool", "messages/CPU s", *(f"{mine} to it" for mine in ours), "octets", "peak RSS MiB"], rows)
 
 
 def main() -> None:
@@ -63,26 +158,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--workload", choices=WORKLOADS, action="append")
-    options = parser.parse_args()
-    commands = tools()
-    names = list(commands)
-    for workload in options.workload or WORKLOADS:
-        rounds = []
-        for number in range(options.rounds):
-            turn = names[number % len(names) :] + names[: number % len(names)]
-            rounds.append({name: run(commands[name], workload, options.seconds) for name in turn})
-        print(
-            f"\n{workload}\n{'tool':<12}{'msgs/CPU s':>12}{'mailwright is':>16}{'(spread)':>18}{'octets':>10}{'RSS MiB':>9}"
-        )
-        for name in names:
-            rates = [one[name]["rate"] for one in rounds]
-            ratios = sorted(one["mailwright"]["rate"] / one[name]["rate"] for one in rounds)
-            last = rounds[-1][name]
-            spread = f"{ratios[0]:.1f}..{ratios[-1]:.1f}"
-            print(
-                f"{name:<12}{median(rates):>12.1f}{median(ratios):>15.2f}x{spread:>18}"
-                f"{last['octets']:>10}{max(one[name]['rss'] for one in rounds):>9.0f}"
-            )
+    options, _ = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        commands, absent = tools(folder)
+        for peer, reason in absent.items():
+            print(f"absent: {peer} ({reason})")
+        for workload in options.workload or WORKLOADS:
+            print(f"\n{workload}\n\n{report(workload, commands, folder, options)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,37 +1,40 @@
-"""What `nox -s bench` runs: start-up cost, composing. Peers are measured in the same run where they are installed.
+"""What `nox -s bench` runs: every suite of this folder, each a script that prints Markdown tables.
 
-Set MAILWRIGHT_NODEMAILER to a folder whose node_modules holds nodemailer to compare with it.
+    python tests/benchmarks/run.py [SUITE ...] [options handed to each suite]
+
+A suite is a file beside this one whose name has no leading underscore. Peers are measured in the same run where they are
+installed and named where they are absent.
 """
 
 from __future__ import annotations
 
-import resource
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
-from statistics import median
 
 HERE = Path(__file__).parent
+FIRST = ("imports", "compose", "smtp")
 
 
-def cpu_ms(statement: str) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", statement], check=True, stdout=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
-
-
-def compare(name: str, ours: str, reference: str, rounds: int = 15) -> None:
-    pairs = [(cpu_ms(ours), cpu_ms(reference)) for _ in range(rounds)]
-    mine, theirs = (median(column) for column in zip(*pairs, strict=True))
-    print(f"{name}: {mine:.0f} ms CPU, reference {theirs:.0f} ms, ratio {median(a / b for a, b in pairs):.2f}")
+def suites() -> list[str]:
+    """Names of the suites, the well-known ones first."""
+    found = sorted(path.stem for path in HERE.glob("*.py") if path.stem != "run" and not path.stem.startswith("_"))
+    return sorted(found, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
 
 def main() -> None:
-    compare("from mailwright import Mailer, Message", "from mailwright import Mailer, Message", "import aiosmtplib")
-    help_ = "import sys; sys.argv = ['mailwright', '--help']; from mailwright.cli import main; main()"
-    compare("mailwright --help", help_, "import typer, rich.console")
-    subprocess.run([sys.executable, str(HERE / "compose.py"), *sys.argv[1:]], check=True)
+    """Run the suites that are asked for; all of them where none is named."""
+    known = suites()
+    asked = [argument for argument in sys.argv[1:] if argument in known]
+    options = [argument for argument in sys.argv[1:] if argument not in known]
+    print(
+        f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"
+    )
+    for name in asked or known:
+        print(f"\n## {name}", flush=True)
+        subprocess.run([sys.executable, str(HERE / f"{name}.py"), *options], check=True)
 
 
 if __name__ == "__main__":

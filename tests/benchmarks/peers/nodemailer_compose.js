@@ -1,14 +1,13 @@
-// node nodemailer_compose.js WORKLOAD SECONDS: prints {"rate": messages per CPU second, "octets": n, "rss": MiB}
+// node nodemailer_compose.js SECONDS, work as JSON on stdin: prints {"rate": messages per CPU second, "octets": n, "rss": MiB}
 'use strict';
 const path = require('path');
 const home = path.join(process.env.MAILWRIGHT_NODEMAILER, 'node_modules/nodemailer');
 const loaded = require(path.join(home, 'dist/cjs/mail-composer/index.js'));
 const MailComposer = loaded.default || loaded;
 
-const { workload, text, html } = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+const { size, file, text, html } = JSON.parse(require('fs').readFileSync(0, 'utf8'));
 const seconds = Number(process.argv[2]);
-const sizes = { 'attachment-1M': 1 << 20, 'attachment-25M': 25 << 20 };
-const content = sizes[workload] ? Buffer.alloc(sizes[workload], Buffer.from(Array.from({ length: 256 }, (_, i) => i))) : null;
+const content = size ? Buffer.alloc(size, Buffer.from(Array.from({ length: 256 }, (_, i) => i))) : null;
 
 function mail(number) {
     const data = {
@@ -19,13 +18,14 @@ function mail(number) {
     };
     if (html) data.html = html;
     if (content) data.attachments = [{ filename: 'report.bin', content }];
+    if (file) data.attachments = [{ filename: 'report.bin', path: file }];
     return data;
 }
 
 function once(number) {
     const node = new MailComposer(mail(number)).compile();
     return new Promise((resolve, reject) => {
-        if (!content) return node.build((error, message) => (error ? reject(error) : resolve(message.length)));
+        if (!content && !file) return node.build((error, message) => (error ? reject(error) : resolve(message.length)));
         let octets = 0;
         const stream = node.createReadStream();
         stream.on('data', chunk => (octets += chunk.length));
@@ -37,7 +37,7 @@ function once(number) {
 const cpu = () => { const used = process.cpuUsage(); return (used.user + used.system) / 1e6; };
 
 (async () => {
-    for (let number = 0, start = cpu(); number < (content ? 2 : 300) || cpu() - start < seconds / 4; number++) await once(number);
+    for (let number = 0, start = cpu(); number < (content || file ? 1 : 300) || cpu() - start < seconds / 4; number++) await once(number);
     let count = 0, octets = 0;
     const start = cpu();
     while (cpu() - start < seconds) octets = await once(count++);
