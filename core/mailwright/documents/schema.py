@@ -100,10 +100,8 @@ def _property(attribute: attrs.Attribute[Any]) -> Schema:
         schema["description"] = metadata["description"]
     schema |= metadata["schema"] if "schema" in metadata else type_schema(attribute.type)
     default = attribute.default
-    if isinstance(default, (str, int, float, bool)) and not isinstance(default, Enum):
-        schema["default"] = default
-    elif isinstance(default, Enum):
-        schema["default"] = plain(default)
+    if default is not attrs.NOTHING and isinstance(default, (str, int, float, bool, Enum)):
+        schema["default"] = plain(default) if isinstance(default, Enum) else default
     if metadata.get("template"):
         schema["x-template"] = True
     if metadata.get("secret"):
