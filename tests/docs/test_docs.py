@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,29 @@ def test_examples_run_as_written(page: Path) -> None:
     for found in BLOCK.finditer(text):
         lines = text[: found.start(1)].count("\n")
         exec(compile("\n" * lines + found.group(1), str(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "\ndef test_" in page.read_text()], ids=lambda page: page.stem
+)
+def test_tests_among_the_examples_pass(page: Path, tmp_path: Path) -> None:
+    """As their reader runs them: in a file, with the fixtures that pytest finds by itself."""
+    blocks = [found.group(1) for found in BLOCK.finditer(page.read_text())]
+    (tmp_path / "test_page.py").write_text("\n\n".join(blocks))
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-o",
+        "asyncio_mode=auto",
+        "-p",
+        "no:cacheprovider",
+        "test_page.py",
+    ]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_XDIST")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
