@@ -228,6 +228,23 @@ def test_the_sandbox_lists_what_arrives_until_it_is_interrupted(tmp_path: Path) 
     assert running.returncode == 0
 
 
+def test_the_sandbox_tells_programs_what_arrives(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from mailwright.cli import main; main()", "sandbox", "--port", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as running:
+        assert running.stdout is not None
+        try:
+            where = json.loads(running.stdout.readline())
+            connection = {"provider": "smtp", "host": where["host"], "port": where["port"], "tls": "none"}
+            write(tmp_path, NODE | {"connection": connection}, {"input": {"to": "ann@example.org"}})
+            assert mailwright("send", "node.json", "--state", "state.json", cwd=tmp_path).returncode == 0
+            told = json.loads(running.stdout.readline())
+        finally:
+            running.send_signal(signal.SIGINT)
+    envelope = {"from": "me@example.org", "to": ["ann@example.org"]}
+    assert told == {"number": 1, "envelope": envelope, "subject": "Hi", "path": None}
+    assert running.returncode == 0
+
+
 def test_the_sandbox_opens_a_letter_in_the_browser(tmp_path: Path) -> None:
     """The page holds the letter's images, and neither script nor network."""
     command = [sys.executable, "-u", "-c", "from mailwright.cli import main; main()", "sandbox", "--port", "0"]

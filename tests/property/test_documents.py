@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 from typing import Any, ClassVar, Literal
@@ -13,6 +14,9 @@ from attrs import field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailwright import Registry
+from mailwright import connection_schema as built_in_connection_schema
+from mailwright import node_schema as built_in_node_schema
 from mailwright.documents import (
     check_connection,
     check_document,
@@ -248,6 +252,70 @@ def test_schema_and_loader_agree_on_nodes(document: dict[str, Any]) -> None:
     if any(isinstance(item, float) and item.is_integer() for item in _leaves(document)):
         return
     agree(document, NODE.is_valid(document), {problem.code for problem in check_document(document, CATALOGUE)})
+
+
+BUILT_IN = Registry(installed=False)
+REAL_CONNECTION = jsonschema.Draft202012Validator(built_in_connection_schema(registry=BUILT_IN))
+REAL_NODE = jsonschema.Draft202012Validator(built_in_node_schema(registry=BUILT_IN))
+base64_text = st.binary(max_size=12).map(lambda data: base64.b64encode(data).decode())
+media_types = st.sampled_from(["application/pdf", "text/csv", "image/png"])
+real_attachments = st.one_of(
+    st.fixed_dictionaries({"type": st.just("text"), "content": plain_text}, optional={"filename": words}),
+    st.fixed_dictionaries(
+        {"type": st.just("base64"), "content": base64_text}, optional={"filename": words, "content_type": media_types}
+    ),
+    st.fixed_dictionaries(
+        {"type": st.just("custom"), "content": plain_text, "content_type": media_types}, optional={"filename": words}
+    ),
+    st.fixed_dictionaries({"type": st.just("mime"), "content": st.just("Content-Type: text/plain\r\n\r\nx")}),
+    st.fixed_dictionaries(
+        {"type": st.just("url"), "url": st.just("https://x.example/a")}, optional={"filename": words}
+    ),
+    st.fixed_dictionaries({"type": st.just("file"), "path": words}),
+)
+real_auth = st.one_of(
+    st.fixed_dictionaries({"type": st.just("basic"), "username": words, "password": st.just("env:NAME")}),
+    st.fixed_dictionaries({"type": st.just("oauth2"), "user": emails, "access_token": st.just("env:NAME")}),
+)
+real_connections = st.fixed_dictionaries(
+    {"provider": st.sampled_from(["gmail", "outlook", "sandbox"])},
+    optional={"auth": real_auth, "tls": tls, "from": emails},
+) | st.fixed_dictionaries(
+    {"provider": st.just("smtp"), "host": st.just("mail.example.org")},
+    optional={
+        "port": ports,
+        "tls": tls,
+        "auth": real_auth,
+        "limits": st.fixed_dictionaries({}, optional={"rate": st.just("30/min"), "size": st.just("25 MB")}),
+        "redirect_to": recipients,
+    },
+)
+real_nodes = st.fixed_dictionaries(
+    {"connection": words | real_connections, "to": recipients},
+    optional={
+        "subject": plain_text,
+        "content": plain_text,
+        "attachments": st.lists(real_attachments, max_size=3),
+        "store_result": st.fixed_dictionaries({"in": st.sampled_from(["input", "context"]), "key": words}),
+        "priority": st.sampled_from(["high", "normal", "low"]),
+    },
+)
+
+
+@given(mutated(real_connections))
+def test_with_the_built_in_plugins_schema_and_loader_agree_on_connections(document: dict[str, Any]) -> None:
+    if any(isinstance(item, float) and item.is_integer() for item in _leaves(document)):
+        return
+    codes = {problem.code for problem in check_connection(document, BUILT_IN)}
+    agree(document, REAL_CONNECTION.is_valid(document), codes)
+
+
+@given(mutated(real_nodes))
+def test_with_the_built_in_plugins_schema_and_loader_agree_on_nodes(document: dict[str, Any]) -> None:
+    if any(isinstance(item, float) and item.is_integer() for item in _leaves(document)):
+        return
+    codes = {problem.code for problem in check_document(document, BUILT_IN)}
+    agree(document, REAL_NODE.is_valid(document), codes)
 
 
 @given(

@@ -153,11 +153,12 @@ def plugins(json: Json = False) -> None:
 def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 is a free one.")] = 1025,
     folder: Annotated[Path | None, typer.Option(help="Keep each message there as .eml.")] = None,
+    json: Json = False,
 ) -> None:
     """Be an inbox on this machine until Ctrl-C."""
     from mailwright.cli import sandbox as command  # noqa: PLC0415 - only this command needs it
 
-    _run(command.run, port, folder)
+    _run(command.run, port, folder, json=json)
 
 
 def _options(to: Addresses, cc: Addresses, bcc: Addresses, from_: str | None, reply_to: Addresses, *rest: Any) -> Any:

@@ -7,9 +7,11 @@ import os
 import queue
 import sys
 import threading
+import time
+from json import dumps as json_text
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 from rich.console import Console
 
@@ -24,7 +26,7 @@ POLL_S = 0.2
 HELP = "open N shows a letter in the browser (open: the last), quit ends, as Ctrl-C does."
 
 
-def run(port: int, folder: Path | None) -> int:
+def run(port: int, folder: Path | None, *, json: bool) -> int:
     """Stay until Ctrl-C, printing a line for each message."""
     if folder is not None:
         try:
@@ -37,13 +39,37 @@ def run(port: int, folder: Path | None) -> int:
             TemporaryDirectory(prefix="mailwright-") as pages,
             Sandbox(folder, tls="none", port=port, login=False) as box,
         ):
-            _Inbox(box, Path(pages)).watch()
+            (_Feed(box) if json else _Inbox(box, Path(pages))).watch()
     except KeyboardInterrupt:
         pass
     except OSError as error:
         msg = f"port {port}: {error.strerror}; choose another with --port, or 0 for a free one"
         raise ConfigurationError(msg) from None
     return DELIVERED
+
+
+class _Feed:
+    """A JSON document a line: where it listens, then what arrives."""
+
+    def __init__(self, box: Sandbox) -> None:
+        self._box = box
+
+    def watch(self) -> Never:
+        """Until Ctrl-C."""
+        self._say({"host": self._box.host, "port": self._box.port})
+        shown = 0
+        while True:
+            for message in self._box.messages[shown:]:
+                shown += 1
+                envelope = {"from": message.sender, "to": list(message.recipients)}
+                path = str(message.path) if message.path else None
+                self._say({"number": shown, "envelope": envelope, "subject": message.subject, "path": path})
+            time.sleep(POLL_S)
+
+    @staticmethod
+    def _say(value: object) -> None:
+        sys.stdout.write(json_text(value, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
 
 
 class _Inbox:
