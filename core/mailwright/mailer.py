@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from mailwright.errors import ConfigurationError, SendError
@@ -159,18 +159,24 @@ class Mailer:
         return background.run(sending(message, envelope=envelope))
 
     async def send_many(
-        self, messages: Iterable[AnyMessage] | AsyncIterable[AnyMessage], *, concurrency: int = 20
+        self,
+        messages: Iterable[AnyMessage] | AsyncIterable[AnyMessage],
+        *,
+        concurrency: int = 20,
+        on_commit: Callable[[int], Awaitable[None]] | None = None,
     ) -> AsyncIterator[Receipt]:
         """Send a stream of messages; memory stays flat however long it is.
 
         Args:
             messages: Taken as they can be sent.
             concurrency: Messages under way at one time.
+            on_commit: Awaited with the index of a message just before its point of no return (the final dot): who writes
+                it down knows after a crash which messages may have gone.
 
         Yields:
             Receipts in order of completion, with `index`. Nothing is raised for a message: see `Receipt.error`.
         """
-        async for receipt in self._sending.send_many(messages, concurrency=concurrency):
+        async for receipt in self._sending.send_many(messages, concurrency=concurrency, on_commit=on_commit):
             yield receipt
 
     async def _send_and_close(self, message: AnyMessage, *, envelope: Envelope | None) -> Receipt:

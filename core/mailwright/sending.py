@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -44,11 +45,13 @@ from mailwright.system import SystemClock, SystemEntropy
 if TYPE_CHECKING:
     from email.message import Message as StandardMessage
 
-    from mailwright.ports import Clock, Composed, Entropy, Http
+    from mailwright.ports import Clock, Entropy, Http
     from mailwright.spi import Authenticator, Provider
 
 AnyMessage: TypeAlias = "Message | StandardMessage | bytes"
 _Replacing: TypeAlias = "Callable[[Message, ConnectionInfo], Awaitable[Message]]"
+Commit: TypeAlias = Callable[[], Awaitable[None]]
+"""Awaited just before the point of no return."""
 BACKOFF_S: Final = (1.0, 5.0, 15.0)
 """Seconds before the second, third and each further try."""
 
@@ -140,7 +143,11 @@ class Sending:
     # -- one message
 
     async def send_many(
-        self, messages: Iterable[AnyMessage] | AsyncIterable[AnyMessage], *, concurrency: int
+        self,
+        messages: Iterable[AnyMessage] | AsyncIterable[AnyMessage],
+        *,
+        concurrency: int,
+        on_commit: Callable[[int], Awaitable[None]] | None = None,
     ) -> AsyncIterator[Receipt]:
         """Receipts in order of completion; `concurrency` messages under way at one time."""
         pending: set[asyncio.Task[Receipt]] = set()
@@ -148,7 +155,7 @@ class Sending:
         try:
             index = 0
             async for message in _each(messages):
-                pending.add(asyncio.create_task(self._outcome(message, index, fetcher)))
+                pending.add(asyncio.create_task(self._outcome(message, index, fetcher, on_commit)))
                 index += 1
                 if len(pending) >= concurrency:
                     done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -163,9 +170,12 @@ class Sending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _outcome(self, message: AnyMessage, index: int, fetcher: Fetcher) -> Receipt:
+    async def _outcome(
+        self, message: AnyMessage, index: int, fetcher: Fetcher, on_commit: Callable[[int], Awaitable[None]] | None
+    ) -> Receipt:
+        commit = _no_commit if on_commit is None else partial(on_commit, index)
         try:
-            return evolve(await self.send(message, fetcher=fetcher), index=index)
+            return evolve(await self.send(message, fetcher=fetcher, commit=commit), index=index)
         except MailwrightError as error:
             return _never_left(message, error, index)
 
@@ -190,7 +200,12 @@ class Sending:
         )
 
     async def send(
-        self, message: AnyMessage, envelope: Envelope | None = None, *, fetcher: Fetcher | None = None
+        self,
+        message: AnyMessage,
+        envelope: Envelope | None = None,
+        *,
+        fetcher: Fetcher | None = None,
+        commit: Commit | None = None,
     ) -> Receipt:
         """The receipt; raises only where no attempt was made."""
         routes = await self._opened()
@@ -202,7 +217,7 @@ class Sending:
             await self._hooks.send_failed(error, None, info)
             raise
         try:
-            receipt = await self._attempts(draft.message, draft.composed, draft.envelope, routes)
+            receipt = await self._attempts(draft, routes, commit or _no_commit)
         except MailwrightError as error:
             await self._hooks.send_failed(error, None, info)
             raise
@@ -274,17 +289,16 @@ class Sending:
             offload=asyncio.to_thread,
         )
 
-    async def _attempts(
-        self, message: Message, composed: Composed, envelope: Envelope, routes: tuple[Route, ...]
-    ) -> Receipt:
+    async def _attempts(self, draft: Draft, routes: tuple[Route, ...], commit: Commit) -> Receipt:
         """Try; try again those refused for the moment; turn to the next route where nothing can have been delivered."""
+        composed, envelope = draft.composed, draft.envelope
         receipt = Receipt(message_id=composed.message_id, envelope=envelope, size=composed.size)
         open_for = envelope
         position = 0
         most = routes[0].connection.retries if routes[0].connection.retries is not None else self._retries
         for attempt in range(most + len(routes)):
             route = routes[position]
-            report = await self._attempt(message, composed, open_for, route)
+            report = await self._attempt(draft, open_for, route, commit)
             receipt = evolve(receipt.merge(report), provider=route.connection.provider)
             waiting = [status for status in receipt.rejected if not status.permanent]
             if not waiting or receipt.unknown:
@@ -300,15 +314,15 @@ class Sending:
             open_for = Envelope(sender=open_for.sender, recipients=tuple(status.address for status in waiting))
         return receipt
 
-    async def _attempt(self, message: Message, composed: Composed, envelope: Envelope, route: Route) -> Report:
-        signed = await self._hooks.before_send(composed, envelope, route.connection.info)
+    async def _attempt(self, draft: Draft, envelope: Envelope, route: Route, commit: Commit) -> Report:
+        signed = await self._hooks.before_send(draft.composed, envelope, route.connection.info)
         submission = Submission(
             composed=signed,
-            message=message,
+            message=draft.message,
             envelope=envelope,
-            idempotency_key=composed.message_id,
+            idempotency_key=draft.composed.message_id,
             deadline=self._clock.monotonic() + route.connection.timeouts.total,
-            commit=_no_commit,
+            commit=commit,
         )
         return await route.transport.deliver(submission)
 

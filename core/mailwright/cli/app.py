@@ -81,6 +81,15 @@ def send(
     text: Text = None,
     attach: Attach = None,
     attach_root: AttachRoot = None,
+    each: Annotated[
+        Path | None, typer.Option("--each", help="Send the node for every row of a .csv or .jsonl file.")
+    ] = None,
+    receipts: Annotated[
+        Path | None, typer.Option(help="With --each: receipts as JSON lines; default: beside the rows.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="With --each: go on; no row is sent twice.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: failed rows too.")] = False,
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="With --each: messages under way.")] = 20,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; connect to nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -88,8 +97,9 @@ def send(
     from mailwright.cli import send as command  # noqa: PLC0415 - only this command needs it
 
     options = _options(to, cc, bcc, from_, reply_to, subject, html, text, attach)
+    bulk = (each, receipts, resume, retry_failed, concurrency)
     _run(
-        command.run, source, state, connection=connection, options=options, attach_root=attach_root, dry_run=dry_run,
+        command.run, source, state, bulk=bulk, connection=connection, options=options, attach_root=attach_root, dry_run=dry_run,
         json=json,
     )  # fmt: skip
 

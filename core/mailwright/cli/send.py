@@ -21,8 +21,16 @@ def run(
     attach_root: Path | None,
     dry_run: bool,
     json: bool,
+    bulk: tuple[Path | None, Path | None, bool, bool, int] = (None, None, False, False, 20),
 ) -> int:
     """Send, and tell how it went."""
+    rows, receipts, resume, retry_failed, concurrency = bulk
+    if rows is None and (receipts or resume or retry_failed):
+        msg = "--receipts, --resume and --retry-failed belong to --each"
+        raise ConfigurationError(msg)
+    if rows is not None and (source is None or is_ready(source) or dry_run):
+        msg = "--each: takes a node document, and no --dry-run; try one row with --state"
+        raise ConfigurationError(msg)
     if source is None or is_ready(source):
         letter = own_letter(connection, options) if source is None else ready_letter(source, connection, options)
         return _show(letter, json=json) if dry_run else _send(letter, json=json)
@@ -30,6 +38,13 @@ def run(
         msg = f"{unfit[0]}: not with a node document, which says that itself"
         raise ConfigurationError(msg)
     given = read_state(state)
+    if rows is not None:
+        from mailwright.cli import each  # noqa: PLC0415 - bulk runs only
+
+        bulk_options = each.EachOptions(
+            rows=rows, receipts=receipts, resume=resume, retry_failed=retry_failed, concurrency=concurrency
+        )
+        return each.run(source, given, bulk_options, attach_root=attach_root, json=json)
     if dry_run:
         return _show(node_letter(source, given, attach_root=attach_root), json=json)
     return _run(source, given, attach_root=attach_root, json=json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from attrs import evolve, field, frozen
@@ -149,16 +149,57 @@ class SendEmailNode:
         """
         state = FlowState() if state is None else state
         try:
-            check_target(self.document.store_result, state)
-            message = build_message(self.document, render(self.document, state))
+            message = self.message(state)
             if not self.document.connection and mailer is None and self._mailer is None:
                 msg = "$.connection: missing; name a saved connection, or hand in a mailer"
                 raise ConfigurationError(msg)
         except MailwrightError as error:
-            return self._finish(self._failed(state, error))
+            return self._finish(self.failed(state, error))
         if self.document.execute_async:
             return self._detach(state, message, mailer)
         return self._finish(await self._send(state, message, mailer))
+
+    async def run_each(
+        self,
+        states: Iterable[tuple[int, FlowState]],
+        *,
+        concurrency: int = 20,
+        on_commit: Callable[[int], Awaitable[None]] | None = None,
+    ) -> AsyncIterator[tuple[int, NodeOutcome]]:
+        """Send the node's message for each of many states; memory stays flat however many they are.
+
+        Nothing is stored or stopped as `run` would: with ``stop_on_error`` no state is begun after a failure, and
+        ``execute_async`` means nothing here.
+
+        Args:
+            states: Each with a number of yours; taken as they can be sent.
+            concurrency: Messages under way at one time.
+            on_commit: Awaited with the number just before the message's point of no return; see `Mailer.send_many`.
+
+        Yields:
+            Number and outcome, in order of completion.
+        """
+        from mailwright.node.each import Each  # noqa: PLC0415 - bulk runs only
+
+        mailer: Any = self._mailer or self._own_mailer()
+        try:
+            each = Each(self, mailer, states, concurrency=concurrency, on_commit=on_commit)
+            async for number, outcome in each.outcomes():
+                if self._on_result is not None:
+                    self._on_result(outcome)
+                yield number, outcome
+        finally:
+            if mailer is not self._mailer:
+                await mailer.aclose()
+
+    def message(self, state: FlowState) -> Message:
+        """The message for one state, attachments not read yet.
+
+        Raises:
+            MailwrightError: For templates, values and a result path that do not fit.
+        """
+        check_target(self.document.store_result, state)
+        return build_message(self.document, render(self.document, state))
 
     def _finish(self, outcome: NodeOutcome) -> NodeOutcome:
         if self._on_result is not None:
@@ -182,7 +223,7 @@ class SendEmailNode:
         except Exception as error:  # noqa: BLE001 - nobody may be waiting: a bug becomes an outcome, not a lost task
             wrapped = MailwrightError(f"{type(error).__name__}: {error}", permanent=None)
             wrapped.__cause__ = error
-            outcome = self._failed(state, wrapped)
+            outcome = self.failed(state, wrapped)
         outcome.result.setdefault("id", id_)
         outcome = evolve(self._stored(state, outcome.result, outcome.error, outcome.receipt), ok=outcome.ok)
         if self._on_result is not None:
@@ -203,7 +244,11 @@ class SendEmailNode:
         except SendError as error:
             return self._stored(state, error.receipt.to_result(), error, error.receipt)
         except MailwrightError as error:
-            return self._failed(state, error)
+            return self.failed(state, error)
+        return self.settled(state, receipt)
+
+    def settled(self, state: FlowState, receipt: Receipt) -> NodeOutcome:
+        """The outcome that a receipt makes."""
         refused = self.document.fail_on == "any" and (receipt.rejected or receipt.unknown)
         if not refused and receipt.accepted:
             return self._stored(state, receipt.to_result(), None, receipt)
@@ -227,8 +272,8 @@ class SendEmailNode:
 
         return Mailer(self.document.connection, registry=self._registry, **self._options)
 
-    def _failed(self, state: FlowState, error: MailwrightError) -> NodeOutcome:
-        """Nothing left the house."""
+    def failed(self, state: FlowState, error: MailwrightError) -> NodeOutcome:
+        """The outcome when nothing left the house."""
         result: dict[str, Any] = {"status": "failed", "accepted": [], "rejected": [], "unknown": []}
         return self._stored(state, result | {"error": error_result(error)}, error, None)
 
