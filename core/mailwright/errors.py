@@ -128,13 +128,13 @@ class DocumentError(MailwrightError, ValueError):
     command = "API"
     stage = "prepare"
 
-    def __init__(self, problems: Iterable[Problem], *, source: str = "") -> None:
+    def __init__(self, problems: Iterable[Problem], *, source: str = "", code: str | None = None) -> None:
         self.problems = tuple(problems)
         self.source = source
         head = f"{source}: " if source else ""
         count = len(self.problems)
         lines = "\n".join(f"  {problem}" for problem in self.problems)
-        super().__init__(f"{head}{count} problem{'s' if count != 1 else ''}\n{lines}")
+        super().__init__(f"{head}{count} problem{'s' if count != 1 else ''}\n{lines}", code=code)
 
 
 class ConfigurationError(MailwrightError, ValueError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from mailwright.errors import ConfigurationError, SendError
+from mailwright.errors import ConfigurationError, Problem, SendError
 from mailwright.model import Connection, Envelope, Message, Receipt, failure
 
 if TYPE_CHECKING:
+    import asyncio
     from pathlib import Path
     from types import TracebackType
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mailwright.ports import Clock, Entropy
     from mailwright.registry import Registry
     from mailwright.sending import AnyMessage, Draft, Sending
+
+T = TypeVar("T")
 
 
 class Mailer:
@@ -62,6 +65,7 @@ class Mailer:
         }
         self._made: Sending | None = None
         self._kept_open = False
+        self._spawned: set[asyncio.Task[Any]] = set()
 
     @property
     def _sending(self) -> Sending:
@@ -96,6 +100,8 @@ class Mailer:
 
     async def aclose(self) -> None:
         """Finish what is under way and close every session of this event loop; safe to repeat."""
+        if self._spawned:
+            await self._drain()
         if self._made is not None:
             await self._made.aclose()
 
@@ -107,6 +113,34 @@ class Mailer:
         """
         async for step in self._sending.verify():
             yield step
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something that belongs to this mailer: `aclose` waits for it. Nodes that send asynchronously use it."""
+        import asyncio  # noqa: PLC0415 - importing the package must not import it
+
+        task = asyncio.get_running_loop().create_task(work)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+        return task
+
+    async def _drain(self) -> None:
+        import asyncio  # noqa: PLC0415 - as above
+
+        loop, own = asyncio.get_running_loop(), asyncio.current_task()
+        while waiting := {task for task in self._spawned if task.get_loop() is loop and task is not own}:
+            await asyncio.wait(waiting)
+
+    async def problems(self, message: Message | None = None) -> list[Problem]:
+        """What would keep it from sending, found without connecting to anything.
+
+        Args:
+            message: Its recipients are held against the provider's limit.
+
+        Returns:
+            Connections that are not there, their mistakes, plugins that are missing, secrets that cannot be revealed; all
+            with their paths below ``$.connection``.
+        """
+        return await self._sending.problems(message)
 
     # -- sending
 

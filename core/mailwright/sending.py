@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from attrs import evolve, field, frozen
 
 from mailwright import mime
+from mailwright.checks import as_problems, connection_problems
 from mailwright.connections import Saved, find_connection, reveal
 from mailwright.errors import (
     AttachmentError,
     AuthError,
     MailwrightError,
     MessageError,
+    Problem,
 )
 from mailwright.fetching import Fetcher
 from mailwright.lifecycle import Lifecycle
@@ -112,6 +114,7 @@ class Sending:
         self._clock: Clock = clock or SystemClock()
         self._entropy: Entropy = entropy or SystemEntropy()
         self._hooks = Lifecycle(self._registry)
+        self._checked = False
         self._routes: dict[asyncio.AbstractEventLoop, asyncio.Task[tuple[Route, ...]]] = {}
 
     async def open(self) -> None:
@@ -139,6 +142,27 @@ class Sending:
         """Make a message ready for the first route."""
         route = (await self._opened())[0]
         return await self._prepare(message, route)
+
+    async def problems(self, message: Message | None) -> list[Problem]:
+        """See `Mailer.problems`. What was in order once is not looked at again."""
+        if not self._checked:
+            found: list[Problem] = []
+            for index, reference in enumerate(self._references):
+                path = "$.connection" if len(self._references) == 1 else f"$.connection[{index}]"
+                found += await connection_problems(reference, path, registry=self._registry, saved=self._saved)
+            if not found:
+                try:
+                    await self._opened()
+                except MailwrightError as error:
+                    found = as_problems(error, "$.connection")
+            if found:
+                return found
+            self._checked = True
+        limit = (await self._opened())[0].limits.recipients
+        if message is not None and limit is not None and len(message.recipients) > limit:
+            says = f"{len(message.recipients)} recipients, the provider takes {limit}"
+            return [Problem(code="too-many-recipients", path="$.to", message=says)]
+        return []
 
     # -- one message
 

@@ -105,11 +105,11 @@ def send(
 
 
 @app.command()
-def check(node: Node, state: State = None, json: Json = False) -> None:
+def check(node: Node, state: State = None, attach_root: AttachRoot = None, json: Json = False) -> None:
     """Find every mistake in a node document, without network."""
     from mailwright.cli import check as command  # noqa: PLC0415 - only this command needs it
 
-    _run(command.run, node, state, json=json)
+    _run(command.run, node, state, attach_root=attach_root, json=json)
 
 
 @app.command()

@@ -9,9 +9,10 @@ from mailwright.cli.output import DELIVERED, WRONG, complain, read_state, show_j
 from mailwright.errors import DocumentError
 
 
-def run(node: Path, state: Path | None, *, json: bool) -> int:
+def run(node: Path, state: Path | None, *, attach_root: Path | None, json: bool) -> int:
     """Print every mistake."""
-    problems = check_node(node, read_state(state) if state is not None else None)
+    given = read_state(state) if state is not None else None
+    problems = check_node(node, given, attach_root=attach_root, resolve=True)
     if json:
         show_json([{"code": p.code, "path": p.path, "message": p.message} for p in problems])
         return WRONG if problems else DELIVERED

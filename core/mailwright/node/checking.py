@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,16 @@ from attrs import evolve
 
 from mailwright import documents
 from mailwright.documents import read, structure_node, unstructure_node
-from mailwright.errors import DocumentError, MailwrightError, Problem
+from mailwright.errors import DocumentError, Problem
 from mailwright.model import NodeDocument, Trust
-from mailwright.node.message import message_problems
+from mailwright.node.problems import checked_message
 from mailwright.node.running import SendEmailNode
-from mailwright.node.state import FlowState, check_target
-from mailwright.templates import check_files, check_syntax, try_render
+from mailwright.node.state import FlowState
+from mailwright.templates import check_files, check_syntax
 
 if TYPE_CHECKING:
+    from mailwright.connections import Saved
+    from mailwright.model import Message
     from mailwright.registry import Registry
 
 _NO_TEMPLATES = ("connection", "options", "tags")
@@ -54,6 +57,8 @@ def check_node(
     registry: Registry | None = None,
     trust: Trust = "own",
     attach_root: str | Path | None = None,
+    resolve: bool = False,
+    connections: Saved | None = None,
 ) -> list[Problem]:
     """Find everything that is wrong without network; with a state also what is wrong for that state.
 
@@ -63,6 +68,8 @@ def check_node(
         registry: Plugins; default: the process's.
         trust: As in `load_node`.
         attach_root: Folder of template files, where it is not the document's own.
+        resolve: Also look the connections up, reveal their secrets, and check the provider's limits. Still no network.
+        connections: Where names of connections are looked up.
 
     Returns:
         Every mistake with its path; empty when there is none.
@@ -80,9 +87,27 @@ def check_node(
         return problems
     if not loaded.connection:
         problems.append(Problem(code="missing", path="$.connection", message="missing: name a saved connection"))
+    message = None
     if state is not None and not problems:
-        problems += _check_state(loaded, state)
+        message, problems = checked_message(loaded, state)
+    if resolve and loaded.connection:
+        problems += _resolved(loaded, message, registry, connections)
     return problems
+
+
+def _resolved(
+    loaded: NodeDocument, message: Message | None, registry: Registry | None, connections: Saved | None
+) -> list[Problem]:
+    from mailwright import background  # noqa: PLC0415 - only when connections are looked up
+    from mailwright.mailer import Mailer  # noqa: PLC0415
+
+    async def found() -> list[Problem]:
+        async with AsyncExitStack() as stack:
+            mailer = Mailer(loaded.connection, registry=registry, connections=connections)
+            stack.push_async_callback(mailer.aclose)
+            return await mailer.problems(message)
+
+    return background.run(found())
 
 
 def node_schema(*, registry: Registry | None = None) -> dict[str, Any]:
@@ -129,15 +154,3 @@ def _root(source: object, trust: Trust, attach_root: str | Path | None) -> Path 
 
 def _syntax(document: Mapping[str, Any]) -> list[Problem]:
     return check_syntax({key: value for key, value in document.items() if key not in _NO_TEMPLATES})
-
-
-def _check_state(document: NodeDocument, state: FlowState) -> list[Problem]:
-    rendered, problems = try_render(document, state)
-    if not problems:
-        problems = message_problems(document, rendered)
-    try:
-        check_target(document.store_result, state)
-    except MailwrightError as error:
-        path, _, message = error.message.partition(": ")
-        problems.append(Problem(code="bad-key", path=path, message=message))
-    return problems

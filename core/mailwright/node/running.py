@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from attrs import evolve, field, frozen
 
-from mailwright.errors import ConfigurationError, FlowStopped, MailwrightError, SendError
+from mailwright.errors import ConfigurationError, FlowStopped, MailwrightError, Problem, SendError
 from mailwright.model import Message, NodeDocument, Receipt, error_result, failure
-from mailwright.node.message import build_message
-from mailwright.node.state import Change, FlowState, check_target, store
-from mailwright.templates import render
+from mailwright.node.problems import as_error, checked_message
+from mailwright.node.state import Change, FlowState, store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,16 +147,47 @@ class SendEmailNode:
             FlowStopped: When it failed and the document says ``stop_on_error``; carries the outcome.
         """
         state = FlowState() if state is None else state
+        sender, own = self._sender(mailer)
         try:
-            message = self.message(state)
-            if not self.document.connection and mailer is None and self._mailer is None:
-                msg = "$.connection: missing; name a saved connection, or hand in a mailer"
-                raise ConfigurationError(msg)
-        except MailwrightError as error:
-            return self._finish(self.failed(state, error))
-        if self.document.execute_async:
-            return self._detach(state, message, mailer)
-        return self._finish(await self._send(state, message, mailer))
+            message, problems = checked_message(self.document, state)
+            problems += await self._sender_problems(sender, message)
+            if problems or message is None:
+                return self._finish(self.failed(state, as_error(problems)))
+            if self.document.execute_async:
+                outcome = self._detach(state, message, sender, own)
+                own = None  # the task closes it
+                return outcome
+            return self._finish(await self._send(state, message, sender))
+        finally:
+            if own is not None:
+                await own.aclose()
+
+    def _sender(self, mailer: Sender | None) -> tuple[Sender | None, Any]:
+        """Who sends, and the mailer that is to be closed after this run."""
+        if (given := mailer or self._mailer) is not None:
+            return given, None
+        if not self.document.connection:
+            return None, None
+        if not self._keep:
+            own = self._own_mailer()
+            return own, own
+        if self._kept is None:
+            self._kept = self._own_mailer()
+        kept: Sender = self._kept
+        return kept, None
+
+    @staticmethod
+    async def _sender_problems(sender: Sender | None, message: Message | None) -> list[Problem]:
+        if sender is None:
+            return [
+                Problem(
+                    code="missing",
+                    path="$.connection",
+                    message="missing; name a saved connection, or hand in a mailer",
+                )
+            ]
+        check = getattr(sender, "problems", None)
+        return [] if check is None else await check(message)
 
     async def run_each(
         self,
@@ -178,10 +208,15 @@ class SendEmailNode:
 
         Yields:
             Number and outcome, in order of completion.
+
+        Raises:
+            MailwrightError: For what is wrong with the connection, before the first.
         """
         from mailwright.node.each import Each  # noqa: PLC0415 - bulk runs only
 
-        mailer: Any = self._mailer or self._own_mailer()
+        mailer: Any = self._mailer or (self._own_mailer() if self.document.connection else None)
+        if problems := await self._sender_problems(mailer, None):
+            raise as_error(problems)
         try:
             each = Each(self, mailer, states, concurrency=concurrency, on_commit=on_commit)
             async for number, outcome in each.outcomes():
@@ -196,10 +231,12 @@ class SendEmailNode:
         """The message for one state, attachments not read yet.
 
         Raises:
-            MailwrightError: For templates, values and a result path that do not fit.
+            MailwrightError: For templates, values and a result path that do not fit; names all of them.
         """
-        check_target(self.document.store_result, state)
-        return build_message(self.document, render(self.document, state))
+        message, problems = checked_message(self.document, state)
+        if message is None:
+            raise as_error(problems)
+        return message
 
     def _finish(self, outcome: NodeOutcome) -> NodeOutcome:
         if self._on_result is not None:
@@ -208,22 +245,32 @@ class SendEmailNode:
             raise FlowStopped(outcome.error, outcome=outcome)
         return outcome
 
-    def _detach(self, state: FlowState, message: Message, mailer: Sender | None) -> NodeOutcome:
-        """Go on at once. What has gone on cannot be stopped, so nothing is raised later."""
+    def _detach(self, state: FlowState, message: Message, sender: Sender | None, own: Any) -> NodeOutcome:
+        """Go on at once. What has gone on cannot be stopped, so nothing is raised later.
+
+        The task belongs to whoever sends: closing the mailer, or leaving the node, waits for it.
+        """
         message = self._named(message)
         queued = {"status": "queued", "id": secrets.token_hex(16), "messageId": message.message_id}
-        task = asyncio.get_running_loop().create_task(self._later(state, message, mailer, queued["id"]))
+        later = self._later(state, message, sender, own, queued["id"])
+        spawn = getattr(sender, "spawn", None) if own is None else None
+        task = asyncio.get_running_loop().create_task(later) if spawn is None else spawn(later)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return evolve(self._stored(state, queued, None, None), later=task)
 
-    async def _later(self, state: FlowState, message: Message, mailer: Sender | None, id_: str | None) -> NodeOutcome:
+    async def _later(
+        self, state: FlowState, message: Message, sender: Sender | None, own: Any, id_: str | None
+    ) -> NodeOutcome:
         try:
-            outcome = await self._send(state, message, mailer)
+            outcome = await self._send(state, message, sender)
         except Exception as error:  # noqa: BLE001 - nobody may be waiting: a bug becomes an outcome, not a lost task
             wrapped = MailwrightError(f"{type(error).__name__}: {error}", permanent=None)
             wrapped.__cause__ = error
             outcome = self.failed(state, wrapped)
+        finally:
+            if own is not None:
+                await own.aclose()
         outcome.result.setdefault("id", id_)
         outcome = evolve(self._stored(state, outcome.result, outcome.error, outcome.receipt), ok=outcome.ok)
         if self._on_result is not None:
@@ -238,9 +285,10 @@ class SendEmailNode:
         domain = message.from_.domain if message.from_ else "mailwright.invalid"
         return message.replace(message_id=f"<{secrets.token_hex(16)}@{domain}>")
 
-    async def _send(self, state: FlowState, message: Message, mailer: Sender | None) -> NodeOutcome:
+    async def _send(self, state: FlowState, message: Message, sender: Sender | None) -> NodeOutcome:
+        assert sender is not None
         try:
-            receipt = await self._deliver(message, mailer or self._mailer)
+            receipt = await sender.send(message)
         except SendError as error:
             return self._stored(state, error.receipt.to_result(), error, error.receipt)
         except MailwrightError as error:
@@ -254,18 +302,6 @@ class SendEmailNode:
             return self._stored(state, receipt.to_result(), None, receipt)
         cause = failure(receipt)
         return self._stored(state, receipt.to_result() | {"error": error_result(cause)}, cause, receipt)
-
-    async def _deliver(self, message: Message, mailer: Sender | None) -> Receipt:
-        if mailer is not None:
-            return await mailer.send(message)
-        if self._keep:
-            if self._kept is None:
-                self._kept = self._own_mailer()
-            sender: Sender = self._kept
-            return await sender.send(message)
-        async with self._own_mailer() as own:
-            receipt: Receipt = await own.send(message)
-            return receipt
 
     def _own_mailer(self) -> Any:
         from mailwright.mailer import Mailer  # noqa: PLC0415 - asyncio sessions and plugins, only when something is sent

@@ -14,11 +14,24 @@ from mailwright.templates.fields import (
     MARK,
     Rendered,
     State,
+    assembled,
     check_files,
     check_syntax,
     compile_template,
     render,
+    render_plain,
     try_render,
 )
 
-__all__ = ["MARK", "Rendered", "State", "check_files", "check_syntax", "compile_template", "render", "try_render"]
+__all__ = [
+    "MARK",
+    "Rendered",
+    "State",
+    "assembled",
+    "check_files",
+    "check_syntax",
+    "compile_template",
+    "render",
+    "render_plain",
+    "try_render",
+]
