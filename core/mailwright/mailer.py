@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mailwright.ports import Clock, Entropy
     from mailwright.registry import Registry
     from mailwright.sending import AnyMessage, Draft, Sending
+    from mailwright.spi import TokenStore
 
 T = TypeVar("T")
 
@@ -31,6 +32,7 @@ class Mailer:
             only where nothing can be delivered twice.
         registry: Plugins; default: the process's.
         connections: Where names are looked up; default: the project's file, then the user's.
+        token_store: Where tokens are kept; default: files in the user's state folder.
         retries: Further tries for recipients refused for the moment, where the connection says nothing.
         attachment_limit: Octets of one attachment; None: no limit.
         attach_root: Folder that ``file`` attachments may come from; None: none may.
@@ -43,6 +45,7 @@ class Mailer:
         *,
         registry: Registry | None = None,
         connections: Saved | None = None,
+        token_store: TokenStore | None = None,
         retries: int = 0,
         attachment_limit: int | None = None,
         attach_root: str | Path | None = None,
@@ -57,6 +60,7 @@ class Mailer:
         self._options: dict[str, Any] = {
             "registry": registry,
             "connections": connections,
+            "token_store": token_store,
             "retries": retries,
             "attachment_limit": attachment_limit,
             "attach_root": attach_root,

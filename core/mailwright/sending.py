@@ -37,6 +37,8 @@ from mailwright.model import (
     failure,
 )
 from mailwright.net import Allowed, ConfiguredHttp, GuardedHttp
+from mailwright.oauth.breaker import Cautious
+from mailwright.oauth.desk import TokenDesk
 from mailwright.ports import Fetching
 from mailwright.prepare import new_message_id, prepare
 from mailwright.registry import Registry, default_registry
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from email.message import Message as StandardMessage
 
     from mailwright.ports import Clock, Entropy, Http
-    from mailwright.spi import Authenticator, Provider
+    from mailwright.spi import Authenticator, Provider, TokenStore
 
 AnyMessage: TypeAlias = "Message | StandardMessage | bytes"
 _Replacing: TypeAlias = "Callable[[Message, ConnectionInfo], Awaitable[Message]]"
@@ -99,6 +101,7 @@ class Sending:
         *,
         registry: Registry | None,
         connections: Saved | None,
+        token_store: TokenStore | None = None,
         retries: int,
         attachment_limit: int | None,
         attach_root: str | Path | None,
@@ -108,6 +111,7 @@ class Sending:
         self._references = references
         self._registry = registry or default_registry()
         self._saved = connections
+        self._token_store = token_store
         self._retries = retries
         self._attachment_limit = attachment_limit
         self._attach_root = Path(attach_root).resolve() if attach_root is not None else None
@@ -416,18 +420,28 @@ class Sending:
         if target.protocol not in method.protocols:
             msg = f"$.auth.type: {name} does not work over {target.protocol}"
             raise AuthError(msg, stage="prepare", command="API")
-        return method.open(settings, target, self._opening(connection, None)), method.user(settings)
+        opened = method.open(settings, target, self._opening(connection, None))
+        return Cautious(opened, self._clock), method.user(settings)
 
     def _opening(self, connection: Connection, authenticator: Authenticator | None) -> Opening:
         async def revealed(secret: Secret) -> str:
             return await reveal(secret, self._registry)
 
+        http = ConfiguredHttp(proxy=connection.proxy, ca_file=connection.ca_file)
         return Opening(
             connection=connection.info,
-            http=ConfiguredHttp(proxy=connection.proxy, ca_file=connection.ca_file),
+            http=http,
             clock=self._clock,
             reveal=revealed,
             authenticator=authenticator,
+            tokens=TokenDesk(
+                name=connection.name,
+                http=http,
+                reveal=revealed,
+                store=self._token_store,
+                clock=self._clock,
+                entropy=self._entropy,
+            ),
         )
 
 

@@ -15,20 +15,27 @@ from attrs import field, frozen
 from mailwright.model import (
     Address,
     Attachment,
+    ClientGrant,
     Connection,
     ConnectionInfo,
     Content,
     Envelope,
+    Grant,
+    JwtGrant,
     Limits,
+    LoginUrls,
     Message,
     Part,
     RawPart,
     RecipientStatus,
+    RefreshGrant,
     Reply,
     Report,
     Secret,
     Settings,
     SmtpEndpoint,
+    SuppliedToken,
+    SupplyGrant,
     Timeouts,
 )
 from mailwright.ports import Clock, Composed, Entropy, Fetched, Fetching, Http, HttpRequest, HttpResponse, HttpStream
@@ -51,6 +58,7 @@ __all__ = [
     "Authenticator",
     "Capabilities",
     "Claim",
+    "ClientGrant",
     "Clock",
     "Composed",
     "Connection",
@@ -61,12 +69,15 @@ __all__ = [
     "Envelope",
     "Fetched",
     "Fetching",
+    "Grant",
     "Http",
     "HttpRequest",
     "HttpResponse",
     "HttpStream",
+    "JwtGrant",
     "Ledger",
     "Limits",
+    "LoginUrls",
     "Message",
     "Opening",
     "Part",
@@ -74,6 +85,7 @@ __all__ = [
     "QueueEngine",
     "RawPart",
     "RecipientStatus",
+    "RefreshGrant",
     "Reply",
     "Report",
     "SaslMechanism",
@@ -83,7 +95,12 @@ __all__ = [
     "Settings",
     "SmtpEndpoint",
     "Submission",
+    "SuppliedToken",
+    "SupplyGrant",
     "Timeouts",
+    "TokenSource",
+    "TokenStore",
+    "Tokens",
     "Transport",
 ]
 
@@ -96,13 +113,19 @@ class AuthTarget:
         protocol: ``smtp`` or ``http``.
         host: Server the credential goes to.
         scopes: OAuth scopes needed.
-        oauth_urls: ``token``, ``authorize``, ``device`` endpoints; a document's own token URL beats them.
+        app_scopes: What an application asks for in its own name, where that differs.
+        oauth_urls: ``token``, ``authorize``, ``device``, ``revoke`` endpoints; a document's own token URL beats them.
+        login: Query fields of the authorization request; ``redirect_host`` names the loopback redirect.
+        rotates: Whether the token endpoint may replace refresh tokens.
     """
 
     protocol: Literal["smtp", "http"]
     host: str
     scopes: tuple[str, ...] = ()
     oauth_urls: Mapping[str, str] = field(factory=dict)
+    app_scopes: tuple[str, ...] = ()
+    login: Mapping[str, str] = field(factory=dict)
+    rotates: bool = True
 
 
 @frozen(kw_only=True)
@@ -115,6 +138,7 @@ class Opening:
         clock: Time.
         reveal: Turns a `Secret` into text.
         authenticator: The connection's; None while an `AuthMethod` opens, or without auth.
+        tokens: The life of tokens, for an `AuthMethod` that opens; None where there is none (in tests of plugins).
     """
 
     connection: ConnectionInfo
@@ -122,6 +146,51 @@ class Opening:
     clock: Clock
     reveal: Callable[[Secret], Awaitable[str]] = field(repr=False)
     authenticator: Authenticator | None = None
+    tokens: Tokens | None = field(default=None, repr=False)
+
+
+class TokenStore(Protocol):
+    """Where an embedder keeps tokens: text under a key. Hand it in as ``Mailer(token_store=)``.
+
+    A store that cannot keep anything says so with an attribute ``writable = False``. One with a method ``lock(key)``, an async
+    context manager over all processes, is locked while a token is renewed; without it a lease is swapped into the text.
+    """
+
+    async def load(self, key: str) -> str | None:
+        """The text; None when there is none."""
+        ...
+
+    async def compare_and_swap(self, key: str, old: str | None, new: str | None) -> bool:
+        """Write `new` (None: delete) if the text is still `old` (None: absent). Durable when it returns True."""
+        ...
+
+
+class TokenSource(Protocol):
+    """The tokens of one credential."""
+
+    async def token(self) -> str:
+        """One that is good for a while yet. Raises `AuthError`."""
+        ...
+
+    async def renew(self, refused: str) -> bool:
+        """Told that a server refused this token; True: there is another one. Raises `AuthError`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let a renewal under way end; safe to repeat."""
+        ...
+
+
+class Tokens(Protocol):
+    """Turns grants into tokens: asks, checks, keeps, renews."""
+
+    def source(self, grant: Grant | SupplyGrant, *, target: AuthTarget, user: str) -> TokenSource:
+        """The tokens of a grant. Raises `ConfigurationError`, before anything is sent, when they could not be kept."""
+        ...
+
+    def authenticator(self, grant: Grant | SupplyGrant, *, target: AuthTarget, user: str) -> Authenticator:
+        """The same as what an `AuthMethod` opens: XOAUTH2, OAUTHBEARER, or a Bearer header."""
+        ...
 
 
 @frozen(kw_only=True)

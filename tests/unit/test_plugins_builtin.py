@@ -16,9 +16,10 @@ from mailwright.connections import reveal
 from mailwright.errors import AttachmentError, AuthError, ConfigurationError, MailwrightError, SecretError
 from mailwright.model import Secret
 from mailwright.net import GuardedHttp
+from mailwright.oauth import MemoryTokenStore, TokenDesk
 from mailwright.ports import Fetching
 from mailwright.spi import AuthTarget, ConnectionInfo, HttpRequest, Opening, Reply, SaslOffer, Settings
-from mailwright.system import SystemClock
+from mailwright.system import SystemClock, SystemEntropy
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,14 @@ async def resolve(registry: Registry, type_: str, *, max_bytes: int | None = Non
 def test_every_plugin_is_active(registry: Registry) -> None:
     assert {info.status for info in registry.plugins} == {"active"}
     assert set(registry.names("provider")) == {"gmail", "outlook", "smtp", "sandbox"}
-    assert set(registry.names("auth")) == {"basic", "oauth2"}
+    assert set(registry.names("auth")) == {
+        "basic",
+        "oauth2",
+        "oauth2_client_credentials",
+        "entra_certificate",
+        "google_service_account",
+        "external_token",
+    }
     assert set(registry.names("attachment")) == {"url", "text", "base64", "custom", "mime", "file"}
     assert set(registry.names("secret")) == {"env", "file", "keyring"}
 
@@ -229,7 +237,21 @@ def opening() -> Opening:
     async def revealed(secret: Secret) -> str:
         return secret.reference
 
-    return Opening(connection=ConnectionInfo(provider="smtp"), http=GuardedHttp(), clock=SystemClock(), reveal=revealed)
+    tokens = TokenDesk(
+        name=None,
+        http=GuardedHttp(),
+        reveal=revealed,
+        store=MemoryTokenStore(),
+        clock=SystemClock(),
+        entropy=SystemEntropy(),
+    )
+    return Opening(
+        connection=ConnectionInfo(provider="smtp"),
+        http=GuardedHttp(),
+        clock=SystemClock(),
+        reveal=revealed,
+        tokens=tokens,
+    )
 
 
 def authenticator(registry: Registry, name: str, **settings: Any) -> Any:
@@ -252,9 +274,8 @@ async def test_authenticators_sign_and_pick_machines(registry: Registry) -> None
     stale = authenticator(registry, "oauth2", user="u", access_token=Secret("t"), expiry_date=1)
     with pytest.raises(AuthError, match="expired"):
         await stale.sasl(offer)
-    refresh = authenticator(registry, "oauth2", user="u", refresh_token=Secret("t"))
-    with pytest.raises(AuthError, match="not available yet"):
-        await refresh.sasl(offer)
+    with pytest.raises(ConfigurationError, match="token_store"):
+        authenticator(registry, "oauth2", user="u", refresh_token=Secret("t"))
     with pytest.raises(ConfigurationError, match="access_token or refresh_token"):
         registry.auth_settings("oauth2")(user="u")  # type: ignore[call-arg]
     assert isinstance(registry.auth_settings("basic"), type)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from functools import cache
 from typing import TYPE_CHECKING
 
 from mailwright.errors import HttpError
@@ -14,6 +17,16 @@ if TYPE_CHECKING:
     import httpx2
 
     from mailwright.ports import HttpStream
+
+
+_private: ContextVar[bool] = ContextVar("mailwright_private_request", default=False)
+
+
+@cache
+def _quiet() -> None:
+    """At DEBUG the HTTP library logs headers of answers, and a server may repeat a credential in them."""
+    for name in ("httpx2", "httpcore2.connection", "httpcore2.http11", "httpcore2.proxy", "httpcore2.socks"):
+        logging.getLogger(name).addFilter(lambda record: not _private.get())
 
 
 class _Stream:
@@ -61,7 +74,9 @@ class ConfiguredHttp:
         if not request.url.lower().startswith("https://"):
             msg = f"{request.url.partition('?')[0]}: only https is allowed here"
             raise HttpError(msg, permanent=True)
+        _quiet()
         sent = False
+        private = _private.set(True)
         try:
             async with httpx2.AsyncClient(
                 verify=ssl.create_default_context(cafile=self._ca_file),
@@ -88,3 +103,6 @@ class ConfiguredHttp:
         except httpx2.HTTPError as error:
             msg = f"{httpx2.URL(request.url).host}: {type(error).__name__}: {error}"
             raise HttpError(msg, request_sent=sent) from error
+        finally:
+            with suppress(ValueError):  # closed from another task
+                _private.reset(private)

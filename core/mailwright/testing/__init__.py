@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mailwright.testing.sandbox import Sandbox
     from mailwright.testing.smtp_server import ScriptedServer
     from mailwright.testing.smtp_session import Fault, ReceivedMessage
+    from mailwright.testing.token_server import TokenAnswer, TokenServer
 
 _HOME = {
     "Capture": "capture",
@@ -25,9 +26,11 @@ _HOME = {
     "ReceivedMessage": "smtp_session",
     "Sandbox": "sandbox",
     "ScriptedServer": "smtp_server",
+    "TokenAnswer": "token_server",
+    "TokenServer": "token_server",
 }
 
-__all__ = ["Capture", "Fault", "ReceivedMessage", "Sandbox", "ScriptedServer"]
+__all__ = ["Capture", "Fault", "ReceivedMessage", "Sandbox", "ScriptedServer", "TokenAnswer", "TokenServer"]
 
 
 def __getattr__(name: str) -> Any:

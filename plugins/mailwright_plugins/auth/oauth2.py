@@ -1,26 +1,26 @@
-"""OAuth2 with a token that is given; fetching and refreshing tokens is not built yet, and says so."""
+"""OAuth2 in the name of a person: the original node's fields. Core asks, keeps and renews."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from mailwright import hookimpl
-from mailwright.errors import AuthError, ConfigurationError
-from mailwright.sasl import tokens
+from mailwright.errors import ConfigurationError
 from mailwright.spi import (
+    Authenticator,
     AuthMethod,
     AuthTarget,
-    HttpRequest,
+    LoginUrls,
     Opening,
-    Reply,
-    SaslMechanism,
-    SaslOffer,
+    RefreshGrant,
     Secret,
     Settings,
 )
+
+ORIGINAL_TOKEN_URL = "https://accounts.google.com/o/oauth2/token"  # noqa: S105 - an address; the original node's default
 
 
 @frozen(kw_only=True)
@@ -28,7 +28,10 @@ class OAuth2Settings(Settings):
     """The original node's fields."""
 
     user: str = field(metadata={"title": "User", "description": "The mailbox the token is for."})
-    client_id: str = field(default="", metadata={"title": "Client ID"})
+    client_id: str = field(
+        default="",
+        metadata={"title": "Client ID", "description": "With it and no token: run `mailwright auth login NAME`."},
+    )
     client_secret: Secret | None = field(default=None, metadata={"title": "Client secret", "secret": True})
     access_token: Secret | None = field(
         default=None,
@@ -46,49 +49,69 @@ class OAuth2Settings(Settings):
             "aliases": ("access_url", "accessUrl"),
         },
     )
+    authorize_url: str | None = field(
+        default=None, metadata={"title": "Login URL", "description": "For `auth login`. Default: the provider's."}
+    )
+    device_url: str | None = field(
+        default=None,
+        metadata={"title": "Device URL", "description": "For `auth login --device`. Default: the provider's."},
+    )
+    revoke_url: str | None = field(
+        default=None, metadata={"title": "Revocation URL", "description": "For `auth logout`. Default: the provider's."}
+    )
+    scope: str | None = field(
+        default=None, metadata={"title": "Scope", "description": "Separated by blanks. Default: the provider's."}
+    )
+    rotates: bool | None = field(
+        default=None,
+        metadata={
+            "title": "Rotates",
+            "description": "Whether the server replaces refresh tokens. Default: the provider's.",
+        },
+    )
 
     def __attrs_post_init__(self) -> None:
-        if self.access_token is None and self.refresh_token is None:
-            msg = "access_token: give access_token or refresh_token"
+        if self.access_token is None and self.refresh_token is None and not self.client_id:
+            msg = "access_token: give access_token or refresh_token, or a client_id to log in with"
+            raise ConfigurationError(msg)
+        if self.expiry_date is not None and not 0 <= self.expiry_date < 1 << 53:
+            msg = "expiry_date: not a time in milliseconds since 1970"
             raise ConfigurationError(msg)
 
 
-@frozen
-class OAuth2Authenticator:
-    """A given access token in use."""
-
-    _settings: OAuth2Settings
-    _opening: Opening = field(repr=False)
-
-    async def sasl(self, offer: SaslOffer) -> SaslMechanism:
-        """XOAUTH2 or OAUTHBEARER."""
-        return tokens(self._settings.user, await self._token(), offer)
-
-    async def sign(self, request: HttpRequest) -> HttpRequest:
-        """Bearer (RFC 6750)."""
-        return evolve(request, headers={**request.headers, "Authorization": f"Bearer {await self._token()}"})
-
-    async def refused(self, reply: Reply, challenge: bytes | None) -> bool:
-        """A given token cannot be renewed."""
-        return False
-
-    async def aclose(self) -> None:
-        """Nothing is held."""
-
-    async def _token(self) -> str:
-        settings = self._settings
-        if settings.access_token is None:
-            msg = "$.auth.access_token: getting a token by refresh_token is not available yet; give an access_token"
-            raise AuthError(msg, stage="prepare", command="API")
-        expiry = settings.expiry_date
-        if expiry is not None and self._opening.clock.now().timestamp() * 1000 >= expiry:
-            msg = "$.auth.expiry_date: the access token has expired; give a new one"
-            raise AuthError(msg, stage="prepare", command="API")
-        return await self._opening.reveal(settings.access_token)
+def _login(settings: OAuth2Settings, target: AuthTarget) -> LoginUrls | None:
+    urls = target.oauth_urls
+    authorize = settings.authorize_url or urls.get("authorize")
+    if not authorize:
+        return None
+    extra = dict(target.login)
+    host: Literal["127.0.0.1", "localhost"] = (
+        "localhost" if extra.pop("redirect_host", "") == "localhost" else "127.0.0.1"
+    )
+    return LoginUrls(
+        authorize=authorize,
+        device=settings.device_url or urls.get("device"),
+        revoke=settings.revoke_url or urls.get("revoke"),
+        redirect_host=host,
+        extra=extra,
+    )
 
 
-def _open(settings: OAuth2Settings, target: AuthTarget, opening: Opening) -> OAuth2Authenticator:
-    return OAuth2Authenticator(settings, opening)
+def _open(settings: OAuth2Settings, target: AuthTarget, opening: Opening) -> Authenticator:
+    grant = RefreshGrant(
+        token_url=settings.token_url or target.oauth_urls.get("token") or ORIGINAL_TOKEN_URL,
+        client_id=settings.client_id,
+        client_secret=settings.client_secret,
+        scopes=target.scopes if settings.scope is None else tuple(settings.scope.split()),
+        refresh_token=settings.refresh_token,
+        access_token=settings.access_token,
+        expires_at_ms=settings.expiry_date,
+        rotates=target.rotates if settings.rotates is None else settings.rotates,
+        login=_login(settings, target),
+    )
+    if opening.tokens is None:
+        raise ConfigurationError("oauth2: tokens are not available here")
+    return opening.tokens.authenticator(grant, target=target, user=settings.user)
 
 
 @hookimpl
@@ -97,6 +120,7 @@ def mailwright_auth_methods() -> Iterable[AuthMethod[Any]]:
     yield AuthMethod(
         name="oauth2",
         title="OAuth 2.0",
+        note="In the name of a person. With client_id and no token: `mailwright auth login NAME`.",
         settings=OAuth2Settings,
         protocols=frozenset({"smtp", "http"}),
         open=_open,
