@@ -400,3 +400,27 @@ def test_the_rest_answers(arguments: list[str], tmp_path: Path) -> None:
     done = mailwright(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_check_original_explains_and_translates(tmp_path: Path) -> None:
+    original = {
+        "emailService": "Other SMTP Service", "host": "mail.example.org", "port": 443, "username": "me@example.org",
+        "password": "canary-4711", "to": "ann@example.org", "subject": "Hi", "content": "<p>Hi</p>",
+    }  # fmt: skip
+    (tmp_path / "original.json").write_text(json.dumps(original))
+    done = mailwright("check", "--original", "original.json", "-o", "node.json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "differs: $.connection.port: 443 is the port of https" in done.stdout
+    assert "canary" not in done.stdout
+    written = tmp_path / "node.json"
+    assert json.loads(written.read_text())["connection"]["auth"]["password"] == "canary-4711"
+    assert written.stat().st_mode & 0o077 == 0
+    assert mailwright("check", "node.json", cwd=tmp_path).returncode == 0
+    done = mailwright("check", "--original", "original.json", "--json", cwd=tmp_path)
+    assert "canary" not in done.stdout
+    assert json.loads(done.stdout)["problems"] == []
+    (tmp_path / "original.json").write_text(json.dumps(original | {"to": "nobody", "emailService": "Nope"}))
+    done = mailwright("check", "--original", "original.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "$.to" in done.stderr
+    assert "Traceback" not in done.stderr

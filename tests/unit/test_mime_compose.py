@@ -115,8 +115,8 @@ def test_smtputf8_only_for_addresses_and_words_are_still_encoded() -> None:
 @pytest.mark.parametrize(
     ("priority", "lines"),
     [
-        ("high", [b"X-Priority: 1", b"Importance: high", b"Priority: urgent"]),
-        ("low", [b"X-Priority: 5", b"Importance: low", b"Priority: non-urgent"]),
+        ("high", [b"X-Priority: 1 (Highest)", b"Importance: High"]),
+        ("low", [b"X-Priority: 5 (Lowest)", b"Importance: Low"]),
         ("normal", []),
     ],
 )

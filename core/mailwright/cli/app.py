@@ -105,11 +105,20 @@ def send(
 
 
 @app.command()
-def check(node: Node, state: State = None, attach_root: AttachRoot = None, json: Json = False) -> None:
+def check(
+    node: Node,
+    state: State = None,
+    attach_root: AttachRoot = None,
+    original: Annotated[
+        bool, typer.Option("--original", help="The file holds the original Send Email node's settings.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="With --original: write our document.")] = None,
+    json: Json = False,
+) -> None:
     """Find every mistake in a node document, without network."""
     from mailwright.cli import check as command  # noqa: PLC0415 - only this command needs it
 
-    _run(command.run, node, state, attach_root=attach_root, json=json)
+    _run(command.run, node, state, attach_root=attach_root, original=original, output=output, json=json)
 
 
 @app.command()

@@ -17,8 +17,8 @@ from mailwright.model import Message, Part, Priority, RawPart
 from mailwright.ports import Need
 
 _PRIORITY: Final = {
-    Priority.HIGH: ("X-Priority: 1", "Importance: high", "Priority: urgent"),
-    Priority.LOW: ("X-Priority: 5", "Importance: low", "Priority: non-urgent"),
+    Priority.HIGH: ("X-Priority: 1 (Highest)", "Importance: High"),
+    Priority.LOW: ("X-Priority: 5 (Lowest)", "Importance: Low"),
 }
 _TRIES: Final = 8
 _STRUCTURED: Final = 900  # stretches of other people's header fields stay whole up to this

@@ -75,7 +75,7 @@ class Opener:
         try:
             loopback = connection.proxy is None and _is_loopback(sock)
             client = self._client(sock)
-            await self._said(client.connect(), "CONN", "greeting")
+            await self._said(client.connect(timeout=connection.timeouts.connect), "CONN", "greeting")
             tell(f"connected to {endpoint.host}:{endpoint.port}" + (" with TLS" if endpoint.tls == "tls" else ""))
             capabilities = await self._hello(client)
             if endpoint.tls == "starttls":

@@ -25,6 +25,9 @@ def translated(error: Exception, endpoint: SmtpEndpoint, command: str, stage: St
     host = endpoint.host
     if isinstance(error, ssl.SSLError):
         return tls.explained(error, host, endpoint.port, command)
+    if isinstance(error, aiosmtplib.SMTPConnectTimeoutError):  # a connect error too
+        message = f"{host}:{endpoint.port} did not greet in time: check port and encryption"
+        return SessionError(message, code="ETIMEDOUT", stage=stage, command=command)
     if isinstance(error, aiosmtplib.SMTPConnectError):
         if isinstance(error.__cause__, ssl.SSLError):
             return tls.explained(error.__cause__, host, endpoint.port, "CONN")
