@@ -49,6 +49,10 @@ if TYPE_CHECKING:
         load_node,
         node_schema,
     )
+    from mailwright.outbox import (
+        Outbox,
+        RetryPolicy,
+    )
     from mailwright.ports import (
         Composed,
     )
@@ -84,6 +88,7 @@ _MODULES = {
     ),
     "node": ("FlowState", "NodeOutcome", "SendEmailNode", "check_node", "load_node", "node_schema"),
     "connections": ("connection_schema", "load_connection"),
+    "outbox": ("Outbox", "RetryPolicy"),
     "ports": ("Composed",),
     "prepare": ("compose",),
     "registry": ("PluginInfo", "Registry", "hookimpl"),
@@ -105,6 +110,7 @@ __all__ = [
     "MailwrightError",
     "Message",
     "NodeOutcome",
+    "Outbox",
     "Part",
     "PluginInfo",
     "Priority",
@@ -113,6 +119,7 @@ __all__ = [
     "Receipt",
     "RecipientStatus",
     "Registry",
+    "RetryPolicy",
     "SendEmailNode",
     "SendError",
     "Templates",

@@ -13,6 +13,7 @@ MailwrightError
 ├── AuthError             the credential was refused or cannot be used here
 ├── HttpError             an HTTP request failed; `request_sent` tells whether it left
 ├── Veto                  a hook forbade the message
+├── QueueError            the outbox's database cannot be read or written
 ├── LeaseLost             another worker owns the job now
 ├── SendError             nobody was accepted; carries the receipt
 └── FlowStopped           a node with stop_on_error failed; carries the outcome
@@ -217,6 +218,15 @@ class Veto(MailwrightError):
     code = "EVETO"
     command = "API"
     stage = "hook"
+
+
+class QueueError(MailwrightError):
+    """Raised when the outbox's database cannot be read or written; what was asked for has not happened."""
+
+    code = "EQUEUE"
+    command = "API"
+    permanent = False
+    stage = "prepare"
 
 
 class LeaseLost(MailwrightError):

@@ -262,6 +262,59 @@ class Sending:
             await self._hooks.send_failed(failure(receipt), receipt, info)
         return receipt
 
+    # -- for the outbox: accepted now, tried later, maybe elsewhere
+
+    async def accepted(self, message: AnyMessage, envelope: Envelope | None = None) -> Draft:
+        """What is to be stored: prepared, replaced by hooks, checked against limits."""
+        route = (await self._opened())[0]
+        try:
+            return await self._draft(message, envelope, route, self._hooks.before_compose)
+        except MailwrightError as error:
+            await self._hooks.send_failed(error, None, route.connection.info)
+            raise
+
+    async def routes(self) -> tuple[Route, ...]:
+        """The opened connections, in order of preference."""
+        return await self._opened()
+
+    async def try_once(
+        self,
+        message: Message,
+        envelope: Envelope,
+        *,
+        route: Route,
+        token: Callable[[], str],
+        octets: bytes | None = None,
+        commit: Commit,
+    ) -> tuple[Report, int]:
+        """One attempt over one route; the report, and the octets the message has.
+
+        Args:
+            message: Prepared.
+            envelope: Whom this attempt is for.
+            route: One of `routes`.
+            token: Makes boundaries: the same ones for each attempt make the same octets.
+            octets: Of a ready-made message.
+            commit: Awaited before the point of no return.
+        """
+        headers = route.transport.capabilities.recipients == "headers"
+        if octets is None:
+            composed = mime.compose(message, token=token, bcc=headers, offload=asyncio.to_thread)
+        else:
+            assert message.date is not None  # prepared
+            _, composed = mime.ready(
+                octets, author=None, message_id=lambda domain: "", date=message.date, envelope=envelope, bcc=headers
+            )
+        draft = Draft(message=message, composed=composed, envelope=envelope, connection=route.connection)
+        return await self._attempt(draft, envelope, route, commit), composed.size
+
+    async def told(self, receipt: Receipt, route: Route) -> None:
+        """Tell observers of an outcome that is final."""
+        if receipt.accepted:
+            await self._hooks.after_send(receipt, route.connection.info)
+        else:
+            await self._hooks.send_failed(failure(receipt), receipt, route.connection.info)
+
     def _ready(
         self, message: StandardMessage | bytes, envelope: Envelope | None, route: Route
     ) -> tuple[Message, ComposedMessage]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
 from attrs import field, frozen
 
@@ -39,6 +39,9 @@ from mailwright.model import (
     Timeouts,
 )
 from mailwright.ports import Clock, Composed, Entropy, Fetched, Fetching, Http, HttpRequest, HttpResponse, HttpStream
+
+if TYPE_CHECKING:
+    import asyncio
 
 SPI_VERSION = 1
 """Raised only when a record or protocol changes incompatibly.
@@ -74,6 +77,9 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "HttpStream",
+    "Job",
+    "JobState",
+    "JobVerb",
     "JwtGrant",
     "Ledger",
     "Limits",
@@ -92,16 +98,19 @@ __all__ = [
     "SaslOffer",
     "Secret",
     "SecretScheme",
+    "Selection",
     "Settings",
     "SmtpEndpoint",
     "Submission",
     "SuppliedToken",
     "SupplyGrant",
+    "Suppression",
     "Timeouts",
     "TokenSource",
     "TokenStore",
     "Tokens",
     "Transport",
+    "Verdict",
 ]
 
 
@@ -396,52 +405,218 @@ class SecretScheme:
     reveal: Callable[[str], Awaitable[str]] = field(repr=False)
 
 
+JobState = Literal[
+    "scheduled", "queued", "sending", "unknown", "sent", "partial", "failed", "held", "cancelled", "quarantined"
+]
+JobVerb = Literal["retry", "cancel", "hold", "release", "purge"]
+
+
+@frozen(kw_only=True)
+class Job:
+    """One message as a ledger keeps it. Times are Unix seconds; what is in `payload` and `result` is core's business.
+
+    Attributes:
+        id: Unique; sorts by age.
+        state: Where it stands.
+        message_id: With angle brackets, the same for every attempt.
+        connection: Name of the saved connection.
+        payload: The message.
+        result: What became of each recipient so far.
+        run_at: When it is due.
+        priority: Higher goes first.
+        on_unknown: What happens where an outcome is not known.
+        tags: To filter by.
+        contents: Names of the contents that `payload` refers to.
+        key: Idempotency key.
+        key_until: How long the key is kept.
+        created, updated: When.
+        attempts: Tries begun, counted before each try.
+        starts: Tries begun since one last came to a result; more than a few: it kills its workers.
+        reason: Why it is where it is, in one line.
+    """
+
+    id: str
+    state: JobState = "queued"
+    message_id: str
+    connection: str
+    payload: bytes = field(repr=False)
+    result: bytes = field(default=b"", repr=False)
+    run_at: float
+    priority: int = 0
+    on_unknown: Literal["retry", "hold"] = "retry"
+    tags: tuple[str, ...] = ()
+    contents: tuple[str, ...] = field(default=(), repr=False)
+    key: str | None = None
+    key_until: float = 0.0
+    created: float
+    updated: float
+    attempts: int = 0
+    starts: int = 0
+    reason: str = ""
+
+
 @frozen(kw_only=True)
 class Claim:
     """A job in the hands of one worker. Every write names the fence; a stale one raises `LeaseLost`."""
 
-    job_id: str
-    attempt: int
+    job: Job
     fence: int
+
+    @property
+    def job_id(self) -> str:
+        """Of the job."""
+        return self.job.id
+
+    @property
+    def attempt(self) -> int:
+        """Which try this is, counted durably before the claim was handed out."""
+        return self.job.attempts
+
+
+@frozen(kw_only=True)
+class Verdict:
+    """What an attempt came to.
+
+    Attributes:
+        state: The next one.
+        result: What became of each recipient so far.
+        run_at: When it is due again, in Unix seconds; None: never by itself.
+        reason: Why, in one line.
+        drop: The payload and its contents are not needed any more.
+        counted: False: no try was made after all, take it off the count.
+    """
+
+    state: JobState
+    result: bytes = field(default=b"", repr=False)
+    run_at: float | None = None
+    reason: str = ""
+    drop: bool = False
+    counted: bool = True
+
+
+@frozen(kw_only=True)
+class Selection:
+    """Which jobs; what is empty does not narrow it."""
+
+    ids: tuple[str, ...] = ()
+    states: tuple[JobState, ...] = ()
+    tag: str | None = None
+    older_than: float | None = None
+
+
+@frozen(kw_only=True)
+class Suppression:
+    """An address that is not mailed to any more.
+
+    Attributes:
+        address: Mailbox, in lower case.
+        reason: Why, in one line.
+        until: Unix seconds.
+    """
+
+    address: str
+    reason: str = ""
+    until: float
 
 
 class Ledger(Protocol):
-    """The truth about queued messages: an SQL database."""
+    """The truth about queued messages: an SQL database. Whatever it writes is durable when the call returns.
 
-    async def add(self, rows: Sequence[Mapping[str, object]], *, transaction: object | None = None) -> Sequence[str]:
-        """Store; durable when it returns."""
+    A job is *due* when it is queued (or scheduled) and its time has come, or when the lease of its worker has run out
+    and it may be tried again: state ``sending``, or ``unknown`` with ``on_unknown="retry"``. Engines without an ability
+    raise `ConfigurationError` where it is asked for.
+    """
+
+    @property
+    def abilities(self) -> frozenset[Literal["transaction", "hosts"]]:
+        """``transaction``: `add` joins one of the caller's. ``hosts``: workers may be on several machines."""
+        ...
+
+    async def migrate(self) -> int:
+        """Make or update the tables; returns the schema's version. Safe to repeat, also by several at once."""
+        ...
+
+    async def add(self, jobs: Sequence[Job], *, transaction: object | None = None) -> Sequence[str]:
+        """Store jobs, all or none; the ids they have, which is an earlier job's where a key is known already."""
+        ...
+
+    async def take(self, *, limit: int, lease_s: float, suspects: bool = False) -> Sequence[Claim]:
+        """Take due jobs, by priority, then by time; counts the attempt.
+
+        Args:
+            limit: At most so many.
+            lease_s: How long they are ours, in seconds.
+            suspects: Those that were begun twice without a result, and only those; else all others.
+        """
         ...
 
     async def claim(self, job_id: str, *, lease_s: float) -> Claim | None:
-        """Take a job; counts the attempt durably."""
+        """Take one job if it is due; counts the attempt."""
         ...
 
-    async def renew(self, claim: Claim, *, lease_s: float) -> None:
-        """Keep a job; raises `LeaseLost`."""
+    async def renew(self, claims: Sequence[Claim], *, lease_s: float) -> Sequence[Claim]:
+        """Keep jobs; returns those that are lost."""
         ...
 
-    async def record(self, claim: Claim, state: str, data: bytes) -> None:
-        """Write a state; durable when it returns."""
+    async def commit(self, claim: Claim, *, lease_s: float) -> None:
+        """Enter ``unknown``: from here on the message may have been delivered. Raises `LeaseLost`."""
         ...
 
-    async def read(self, job_id: str) -> Mapping[str, object] | None:
-        """One job."""
+    async def record(self, claim: Claim, verdict: Verdict) -> None:
+        """Write what an attempt came to, and let go. Raises `LeaseLost`."""
         ...
 
-    async def page(self, *, state: str | None, limit: int, after: str | None) -> Sequence[Mapping[str, object]]:
-        """Jobs, in order."""
+    async def read(self, ids: Sequence[str]) -> Sequence[Job]:
+        """The jobs that exist, in the order asked for."""
         ...
 
-    async def change(self, ids: Sequence[str], action: Literal["retry", "cancel", "hold", "release", "purge"]) -> int:
-        """An operator's verb; returns how many changed."""
+    async def page(self, selection: Selection, *, limit: int, before: str | None = None) -> Sequence[Job]:
+        """Jobs without their payload, newest first, those before the id `before`."""
         ...
 
-    async def blob(self, sha256: str, content: bytes | None = None) -> bytes:
-        """Get content by its hash, or put it once."""
+    async def change(self, selection: Selection, verb: JobVerb, *, limit: int = 1000) -> int:
+        """An operator's verb on at most `limit` jobs; how many changed. Jobs in a worker's hands are left alone.
+
+        retry: failed, partial, held, quarantined, cancelled, or unknown → queued, due now, if the payload is kept.
+        cancel: scheduled, queued, held or unknown → cancelled. hold: scheduled or queued → held.
+        release: held → queued. purge: forget those that have ended.
+        """
         ...
 
-    async def admit(self, key: str, *, rate: float, burst: int) -> float:
-        """GCRA over all workers: seconds to wait, 0 is go."""
+    async def stats(self, *, tag: str | None = None) -> Mapping[str, float]:
+        """Jobs by state; ``due`` and ``oldest_due_s`` of those waiting for a worker."""
+        ...
+
+    async def put_contents(self, contents: Mapping[str, bytes]) -> None:
+        """Keep contents by their hash; one that is there already is not written again, but kept for an hour more."""
+        ...
+
+    async def content(self, name: str) -> bytes:
+        """One content. Raises KeyError."""
+        ...
+
+    async def clean(self, *, limit: int = 500) -> int:
+        """Forget contents nobody refers to, keys and suppressions past their time; how many, at most about `limit`."""
+        ...
+
+    async def admit(self, key: str, *, rate: float, burst: int, tokens: int = 1) -> float:
+        """GCRA over all workers: 0 and the tokens are taken, or the seconds to wait and none is."""
+        ...
+
+    async def suppress(self, entries: Sequence[Suppression]) -> None:
+        """Add or renew suppressions."""
+        ...
+
+    async def suppressed(self, addresses: Sequence[str]) -> Sequence[Suppression]:
+        """Those of `addresses`, in lower case, that are suppressed now."""
+        ...
+
+    async def suppressions(self, *, limit: int, after: str = "") -> Sequence[Suppression]:
+        """All of them, by address."""
+        ...
+
+    async def unsuppress(self, addresses: Sequence[str]) -> int:
+        """Remove; how many there were."""
         ...
 
     async def aclose(self) -> None:
@@ -453,11 +628,22 @@ class Dispatcher(Protocol):
     """Who works on which job when."""
 
     async def put(self, jobs: Sequence[tuple[str, datetime, int]], *, transaction: object | None = None) -> None:
-        """Announce jobs: id, time, priority."""
+        """Announce jobs that are in the ledger: id, time, priority."""
         ...
 
-    async def work(self, run: Callable[[Claim], Awaitable[datetime | None]], *, concurrency: int) -> None:
-        """Run jobs until cancelled; cancelling drains."""
+    async def work(
+        self,
+        run: Callable[[Claim], Awaitable[datetime | None]],
+        *,
+        concurrency: int,
+        lease_s: float,
+        stop: asyncio.Event,
+    ) -> None:
+        """Claim jobs in the ledger and run them until `stop` is set; then finish those under way and return.
+
+        `run` returns when the job is due again, None for never. It raises only where the ledger could not be written:
+        then the lease runs out and somebody takes the job over.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -467,8 +653,19 @@ class Dispatcher(Protocol):
 
 @frozen(kw_only=True)
 class QueueEngine:
-    """An outbox engine; `schemes` are those of its URLs. Without `ledger` the URL names one (``?ledger=``)."""
+    """An outbox engine.
+
+    Attributes:
+        schemes: Of its URLs.
+        ledger: Opens the ledger; None: the URL names one (``?ledger=``).
+        dispatcher: Opens the dispatcher; None: the ledger's own leases.
+    """
 
     schemes: tuple[str, ...]
     ledger: Callable[[str, Clock], Awaitable[Ledger]] | None = None
-    dispatcher: Callable[[str, Ledger, Clock], Awaitable[Dispatcher]]
+    dispatcher: Callable[[str, Ledger, Clock], Awaitable[Dispatcher]] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.ledger is None and self.dispatcher is None:
+            msg = f"{', '.join(self.schemes)}: give a ledger or a dispatcher"
+            raise ValueError(msg)

@@ -1,0 +1,318 @@
+"""A worker: reads a claimed job, tries once, writes down what it came to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import evolve, frozen
+
+from mailwright.errors import LeaseLost, MailwrightError, QueueError
+from mailwright.model import Address, Envelope, Receipt, Report
+from mailwright.outbox import results
+from mailwright.outbox.attempts import Judged, judge, merged, open_recipients, refused, soften
+from mailwright.outbox.payload import Stored, unpack
+from mailwright.outbox.policy import RetryPolicy, has_no_mailbox
+from mailwright.outbox.rates import Rates
+from mailwright.sending import Sending
+from mailwright.spi import Selection, Suppression, Verdict
+
+if TYPE_CHECKING:
+    from mailwright.outbox.contents import Contents
+    from mailwright.ports import Clock
+    from mailwright.registry import Registry
+    from mailwright.sending import Route
+    from mailwright.spi import Claim, Dispatcher, JobState, Ledger
+
+_log = logging.getLogger("mailwright.outbox")
+LEASE_S: Final = 60.0
+_TIDY_S: Final = 60.0
+
+
+@frozen(kw_only=True)
+class Retention:
+    """How long ended messages stay in lists, in seconds.
+
+    Args:
+        sent: Those that were sent; their contents go at once, unless `keep`.
+        failed: Those that were not, or in part.
+        keep: Keep the contents of sent messages too.
+    """
+
+    sent: float = 7 * 86400.0
+    failed: float = 30 * 86400.0
+    keep: bool = False
+
+    def rules(self) -> tuple[tuple[tuple[JobState, ...], float], ...]:
+        """States and their time."""
+        return (("sent", "cancelled"), self.sent), (("failed", "partial", "quarantined"), self.failed)
+
+
+class Worker:
+    """Runs claims of one ledger.
+
+    Args:
+        ledger: Where jobs are.
+        contents: Where their contents are.
+        registry: Plugins.
+        open_sending: Makes what sends over connections of these names.
+        policy: When to try again.
+        retention: What to keep.
+        clock: Time.
+        lease_s: How long a job is ours without a sign of life, in seconds.
+        chance: Between 0 and 1.
+
+    Attributes:
+        counts: What happened, for metrics.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        contents: Contents,
+        *,
+        registry: Registry,
+        open_sending: Callable[[tuple[str, ...]], Sending],
+        policy: RetryPolicy,
+        retention: Retention,
+        clock: Clock,
+        lease_s: float = LEASE_S,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._ledger = ledger
+        self._contents = contents
+        self._registry = registry
+        self._open_sending = open_sending
+        self._policy = policy
+        self._retention = retention
+        self._clock = clock
+        self._lease_s = lease_s
+        self._chance = chance
+        self._rates = Rates(ledger, clock)
+        self._sendings: dict[tuple[str, ...], Sending] = {}
+        self.counts: Counter[str] = Counter()
+
+    async def work(self, dispatcher: Dispatcher, *, concurrency: int, stop: asyncio.Event) -> None:
+        """Until `stop` is set; then what is under way ends."""
+        tidy = asyncio.create_task(self._tidy_up())
+        try:
+            await dispatcher.work(self.run, concurrency=concurrency, lease_s=self._lease_s, stop=stop)
+        finally:
+            tidy.cancel()
+            await asyncio.gather(tidy, return_exceptions=True)
+            await asyncio.gather(*(sending.aclose() for sending in self._sendings.values()))
+            self._sendings.clear()
+
+    # -- one job
+
+    async def run(self, claim: Claim) -> datetime | None:
+        """Try once; returns when it is due again.
+
+        Raises:
+            MailwrightError: The ledger could not be written.
+        """
+        job = claim.job
+        if job.starts > self._policy.max_starts:
+            reason = f"{job.starts - 1} tries ended without a result: it may be killing its workers"
+            return await self._record(claim, Verdict(state="held", result=job.result, reason=reason))
+        try:
+            stored = await unpack(job.payload, self._contents, self._registry.provider_settings)
+            receipt = results.load(job.result)
+        except QueueError as error:
+            if not error.permanent:
+                raise
+            return await self._record(claim, Verdict(state="quarantined", result=job.result, reason=error.message))
+        attempt = _Attempt(self, claim, stored)
+        try:
+            judged = await attempt.judged(receipt)
+        except LeaseLost:
+            self.counts["lease_lost"] += 1
+            _log.warning("job %s: its lease ran out before the commit point; nothing was sent", job.id)
+            return None
+        due = await self._record(claim, judged.verdict)
+        await self._after(judged, attempt.route)
+        return due
+
+    async def _record(self, claim: Claim, verdict: Verdict) -> datetime | None:
+        try:
+            await self._ledger.record(claim, verdict)
+        except LeaseLost as error:
+            self.counts["lease_lost"] += 1
+            _log.warning("%s", error.message)
+            return None
+        self.counts["retried" if verdict.state == "queued" else verdict.state] += 1
+        _log.info("job %s: %s", claim.job_id, verdict.state)
+        return None if verdict.run_at is None else datetime.fromtimestamp(verdict.run_at, UTC)
+
+    async def _after(self, judged: Judged, route: Route | None) -> None:
+        if self._policy.suppress_s and (gone := [s for s in judged.receipt.rejected if has_no_mailbox(s)]):
+            until = self._now() + self._policy.suppress_s
+            await self._ledger.suppress([
+                Suppression(address=status.address.lower(), reason=str(status.reply)[:200], until=until)
+                for status in gone
+            ])  # fmt: skip
+        if judged.final and route is not None:
+            await self.sending_told(judged.receipt, route)
+
+    async def sending_told(self, receipt: Receipt, route: Route) -> None:
+        """Observers hear of a final outcome."""
+        for sending in self._sendings.values():
+            if route in await sending.routes():
+                await sending.told(receipt, route)
+                return
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+    def sending(self, connections: tuple[str, ...]) -> Sending:
+        """Kept open, with its sessions, for all messages over these connections."""
+        if connections not in self._sendings:
+            self._sendings[connections] = self._open_sending(connections)
+        return self._sendings[connections]
+
+    # -- house-keeping
+
+    async def _tidy_up(self) -> None:
+        while True:
+            with contextlib.suppress(MailwrightError):
+                await self.tidy()
+            await self._clock.sleep(_TIDY_S)
+
+    async def tidy(self) -> int:
+        """Forget what has been kept long enough, in small batches; how much it was."""
+        found = 0
+        for states, kept_s in self._retention.rules():
+            old = Selection(states=states, older_than=self._now() - kept_s)
+            while changed := await self._ledger.change(old, "purge", limit=200):
+                found += changed
+        while changed := await self._ledger.clean(limit=200):
+            found += changed
+        return found
+
+
+class _Attempt:
+    """One try of one job."""
+
+    def __init__(self, worker: Worker, claim: Claim, stored: Stored) -> None:
+        self._worker = worker
+        self._claim = claim
+        self._stored = stored
+        self._committed = False
+        self._lost: LeaseLost | None = None
+        self._unwritten: QueueError | None = None
+        self.route: Route | None = None
+
+    async def judged(self, receipt: Receipt) -> Judged:
+        worker, stored = self._worker, self._stored
+        job = self._claim.job
+        receipt = await self._without_suppressed(receipt)
+        waiting = open_recipients(receipt, stored.envelope)
+        report = Report(statuses=())
+        if waiting:
+            report, size = await self._tried(_again(stored.envelope, waiting))
+            if self._lost is not None:
+                raise self._lost
+            if self._unwritten is not None and not self._committed:
+                raise self._unwritten
+            report = soften(report) if not self._committed else report
+            receipt = merged(receipt, report, stored.envelope)
+            provider = self.route.connection.provider if self.route else receipt.provider
+            receipt = evolve(receipt, size=size or receipt.size, provider=provider)
+        receipt = evolve(receipt, attempts=job.attempts, job_id=job.id)
+        return judge(
+            job,
+            receipt,
+            report,
+            policy=worker._policy,  # noqa: SLF001 - a part of the worker
+            now=worker._now(),  # noqa: SLF001
+            chance=worker._chance(),  # noqa: SLF001
+            keep=worker._retention.keep,  # noqa: SLF001
+        )
+
+    async def _without_suppressed(self, receipt: Receipt) -> Receipt:
+        waiting = open_recipients(receipt, self._stored.envelope)
+        found = await self._worker._ledger.suppressed(waiting)  # noqa: SLF001
+        silent = {entry.address for entry in found}
+        statuses = refused([address for address in waiting if address.lower() in silent], stage="prepare")
+        return merged(receipt, Report(statuses=statuses), self._stored.envelope) if statuses else receipt
+
+    async def _tried(self, envelope: Envelope) -> tuple[Report, int]:
+        """One try; further routes only where nothing can have been delivered."""
+        report, size = Report(statuses=refused(envelope.recipients, stage="prepare", permanent=False)), 0
+        sending = self._worker.sending(self._stored.connections)
+        try:
+            for route in await sending.routes():
+                self.route = route
+                await self._worker._rates.admit(_account(route), route.limits)  # noqa: SLF001
+                report, size = await sending.try_once(
+                    self._stored.message,
+                    envelope,
+                    route=route,
+                    token=_tokens(self._stored.message.message_id or self._claim.job_id),
+                    octets=self._stored.octets,
+                    commit=self._commit,
+                )
+                if self._committed or not all(s.outcome == "rejected" and not s.permanent for s in report.statuses):
+                    break
+        except (LeaseLost, asyncio.CancelledError):
+            raise
+        except MailwrightError as error:
+            return _never_left(envelope, error), size
+        except Exception as error:  # noqa: BLE001 - a bug becomes an outcome, not a lost message
+            _log.exception("job %s", self._claim.job_id)
+            if self._committed:
+                return Report.all(envelope, "unknown", stage="final", error=_bug(error)), size
+            return _never_left(envelope, _bug(error)), size
+        return report, size
+
+    async def _commit(self) -> None:
+        try:
+            await self._worker._ledger.commit(self._claim, lease_s=self._worker._lease_s)  # noqa: SLF001
+        except LeaseLost as error:
+            self._lost = error
+            raise
+        except QueueError as error:
+            self._unwritten = error
+            raise
+        self._committed = True
+
+
+def _never_left(envelope: Envelope, error: MailwrightError) -> Report:
+    return Report.all(envelope, "rejected", stage=error.stage or "prepare", permanent=error.permanent, error=error)
+
+
+def _bug(error: Exception) -> MailwrightError:
+    return MailwrightError(f"{type(error).__name__}: {error}", permanent=False, stage="hook")
+
+
+def _account(route: Route) -> str:
+    """What a provider counts by: the account, whatever the connection to it is called."""
+    connection = route.connection
+    settings: Any = connection.auth[1] if connection.auth else None
+    user = getattr(settings, "username", None) or getattr(settings, "user", None)
+    return f"{connection.provider}:{user or connection.name or route.author}"
+
+
+def _tokens(seed: str) -> Callable[[], str]:
+    """The same boundaries for each attempt of a message, whoever makes it."""
+    count = 0
+
+    def token() -> str:
+        nonlocal count
+        count += 1
+        return hashlib.sha256(f"{seed}:{count}".encode()).hexdigest()[:32]
+
+    return token
+
+
+def _again(envelope: Envelope, waiting: tuple[str, ...]) -> Envelope:
+    """The envelope for those who are still waiting."""
+    sender = None if envelope.sender is None else Address(envelope.sender, allow_literals=True)
+    return Envelope(sender=sender, recipients=[Address(address, allow_literals=True) for address in waiting])

@@ -1,0 +1,146 @@
+"""The embedded engine keeps the contracts of ledgers and dispatchers; and what is its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from mailwright import Registry
+from mailwright.errors import ConfigurationError, QueueError
+from mailwright.outbox.leases import LeaseDispatcher
+from mailwright.outbox.places import masked, open_ledger
+from mailwright.spi import Clock, Dispatcher, Ledger, Selection
+from mailwright.system import SystemClock
+from mailwright.testing.queue_contracts import DispatcherContract, LedgerContract, job
+from mailwright_plugins.queues.sqlite.ledger import SqliteLedger
+
+
+class TestSqliteLedger(LedgerContract):
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "spool" / "outbox.db"
+
+    async def open_ledger(self, clock: Clock) -> Ledger:
+        return await SqliteLedger.open(self.path, clock)
+
+
+class TestSqliteLeases(DispatcherContract):
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "outbox.db"
+
+    async def open_engine(self) -> tuple[Ledger, Dispatcher]:
+        ledger = await SqliteLedger.open(self.path, SystemClock())
+        return ledger, LeaseDispatcher(ledger)
+
+
+async def test_the_file_is_its_owners_only(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "spool" / "outbox.db"
+    ledger = await SqliteLedger.open(path, SystemClock())
+    await ledger.add([job()])
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    await ledger.aclose()
+    assert "outbox.db-wal" in modes
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+async def test_q02_every_write_waits_for_the_disk(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "outbox.db", SystemClock())
+    pragmas = await ledger._writer.run(
+        lambda c: [c.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    )
+    await ledger.aclose()
+    assert pragmas == ["wal", 2]
+
+
+async def test_it_joins_a_transaction_of_the_same_file_only(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "outbox.db", SystemClock())
+    own = sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)
+    for end, expected in (("ROLLBACK", 0), ("COMMIT", 1)):
+        own.execute("BEGIN IMMEDIATE")
+        await ledger.add([job()], transaction=own)
+        own.execute(end)
+        assert len(await ledger.page(Selection(), limit=9)) == expected
+    own.close()
+    other = sqlite3.connect(tmp_path / "other.db")
+    with pytest.raises(ConfigurationError, match="own file"):
+        await ledger.add([job(2)], transaction=other)
+    other.close()
+    await ledger.aclose()
+
+
+async def test_q06_a_newer_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    ledger = await SqliteLedger.open(path, SystemClock())
+    await ledger.aclose()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(QueueError, match="newer Mailwright"):
+        await SqliteLedger.open(path, SystemClock())
+
+
+async def test_q06_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(QueueError, match=r"outbox\.db"):
+        await SqliteLedger.open(path, SystemClock())
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_a_forked_child_has_connections_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+
+    async def both() -> None:
+        ledger = await SqliteLedger.open(path, SystemClock())
+        await ledger.add([job(1)])
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                asyncio._set_running_loop(None)  # type: ignore[attr-defined]
+                asyncio.run(_in_child(ledger))
+                code = 0
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        await ledger.add([job(3)])
+        assert [found.id for found in await ledger.page(Selection(), limit=9)] == [job(n).id for n in (3, 2, 1)]
+        await ledger.aclose()
+
+    asyncio.run(both())
+
+
+async def _in_child(ledger: SqliteLedger) -> None:
+    await ledger.add([job(2)])
+
+
+async def test_urls_that_are_none_are_explained() -> None:
+    registry = Registry(installed=False)
+    with pytest.raises(ConfigurationError, match="is not a URL"):
+        await open_ledger("outbox.db", registry, SystemClock())
+    with pytest.raises(ConfigurationError, match="sqlite:///relative"):
+        await open_ledger("sqlite://host/outbox.db", registry, SystemClock())
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://mail:s3cret@db/mail", "postgresql://mail:***@db/mail"),
+        (
+            "amqp://u:p%40ss@mq/?ledger=postgresql://m:hidden@db/mail",
+            "amqp://u:***@mq/?ledger=postgresql://m:***@db/mail",
+        ),
+        ("postgresql://db/mail?user=u&password=s3cret", "postgresql://db/mail?user=u&password=***"),
+        ("sqlite:///outbox.db", "sqlite:///outbox.db"),
+    ],
+)
+def test_urls_are_shown_without_passwords(url: str, shown: str) -> None:
+    assert masked(url) == shown
