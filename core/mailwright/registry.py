@@ -141,6 +141,11 @@ def _canonical(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
+def _spelled(name: str) -> str:
+    """As names of services are compared: Nodemailer's rule, so that its spellings resolve."""
+    return "".join(char for char in name.lower() if char.isascii() and (char.isalnum() or char in ".-"))
+
+
 def _words(value: str | None) -> frozenset[str] | None:
     if value is None:
         return None
@@ -173,6 +178,7 @@ class Registry:
         self._disabled = frozenset(map(_canonical, blocked or ()))
         self._infos: dict[str, PluginInfo] = {}
         self._records: dict[Kind, dict[str, _Entry]] = {kind: {} for kind in _WORDS}
+        self._aliases: dict[str, str] = {}
         given = tuple(plugins)
         self._stages: list[Callable[[], None]] = [
             lambda: self._load_found(_own_entry_points()),
@@ -186,8 +192,23 @@ class Registry:
     # -- looking up
 
     def provider(self, name: str) -> Provider[Any]:
-        """The provider called `name`. Raises `PluginError` when there is none, or two outsiders claim it."""
-        return self._one("provider", name)  # type: ignore[no-any-return]
+        """The provider called `name`: by name, alias, or a domain of its mailboxes (also behind an ``@``).
+
+        Raises:
+            PluginError: There is none, two outsiders claim it, or it can only explain why it cannot be used.
+        """
+        found: Provider[Any] = self._one("provider", self._provider_name(name))
+        if found.unavailable:
+            msg = f"provider {name!r}: {found.unavailable}"
+            raise PluginError(msg)
+        return found
+
+    def provider_for(self, address: str) -> Provider[Any] | None:
+        """The provider of an address's domain, if one is known and can be used; loads every plugin."""
+        self.load_all()
+        name = self._aliases.get(_spelled(address.rpartition("@")[2]))
+        entry = self._records["provider"].get(name) if name else None
+        return None if entry is None or entry.rivals or entry.record.unavailable else entry.record
 
     def auth_method(self, name: str) -> AuthMethod[Any]:
         """The authentication method called `name`; raises like `provider`."""
@@ -277,6 +298,18 @@ class Registry:
             return entry.record
         raise PluginError(self._unknown(kind, name))
 
+    def _provider_name(self, name: str) -> str:
+        """The name behind an alias; a name always beats an alias, and what is built in beats outsiders."""
+        known, spelled = self._records["provider"], _spelled(name.rpartition("@")[2])
+        for _ in self._growing():
+            if name in known:
+                return name
+            if spelled in known:
+                return spelled
+            if spelled in self._aliases:
+                return self._aliases[spelled]
+        return name
+
     def _growing(self) -> Iterable[None]:
         """Yield as it stands, then after each further stage of loading. A name that is found early loads no more."""
         yield
@@ -335,6 +368,9 @@ class Registry:
             self._claim(kind, name, record, info)
 
     def _claim(self, kind: Kind, name: str, record: Any, info: PluginInfo) -> None:
+        if kind == "provider":
+            for alias in (*record.aliases, *record.domains):
+                self._aliases.setdefault(_spelled(alias), name)
         entry = self._records[kind].get(name)
         if entry is None:
             self._records[kind][name] = _Entry(record, info)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, evolve
 
 from mailwright.errors import MailwrightError, MessageError
-from mailwright.model import Address, Connection, Envelope, Limits, Message, SmtpEndpoint
+from mailwright.model import Address, Connection, Envelope, Limits, Message, Receipt, SmtpEndpoint, failure
+from mailwright.spi import Pairing
 
 if TYPE_CHECKING:
     from mailwright.ports import Composed
@@ -23,15 +25,53 @@ def merged_limits(provider: Limits, own: Limits | None) -> Limits:
 
 
 def endpoint_of(provider: Provider[Any], connection: Connection) -> SmtpEndpoint:
-    """The provider's endpoint; where the connection asks for other TLS, the port moves with it."""
+    """The provider's endpoint for the TLS the connection asks for; its preferred one where it does not offer that.
+
+    A provider that names no choice (any host) follows, and the port moves with it.
+    """
     assert provider.endpoint is not None
     endpoint = provider.endpoint(connection.settings)
     if connection.tls is None or connection.tls == endpoint.tls:
         return endpoint
+    if provider.offers is not None:
+        offered = provider.offers(connection.settings)
+        return next((choice for choice in offered if choice.tls == connection.tls), endpoint)
     known = {465: "tls", 587: "starttls", 25: "starttls"}
     ports = {"tls": 465, "starttls": 587, "none": 25}
     port = ports[connection.tls] if known.get(endpoint.port) == endpoint.tls else endpoint.port
     return evolve(endpoint, tls=connection.tls, port=port)
+
+
+def advice(provider: Provider[Any], connection: Connection, user: str | None) -> tuple[str, ...]:
+    """What will not work, or not as meant: each with field, reason and fix."""
+    found = []
+    if provider.endpoint is not None and connection.tls is not None:
+        endpoint = endpoint_of(provider, connection)
+        if endpoint.tls != connection.tls:
+            found.append(
+                f"$.tls: {provider.title or provider.name} does not offer {connection.tls}; {endpoint.tls} on port "
+                f"{endpoint.port} is used: leave tls away"
+            )
+    pairing = Pairing(
+        auth=connection.auth[0] if connection.auth else None,
+        user=user,
+        sender=connection.from_.email if connection.from_ else None,
+        tls=connection.tls,
+    )
+    return (*found, *provider.advise(connection.settings, pairing))
+
+
+def explained(receipt: Receipt, provider: Provider[Any]) -> Receipt:
+    """Where nobody was accepted and the provider knows why: its cause and fix in the error."""
+    if receipt.accepted or receipt.unknown:
+        return receipt
+    error = failure(receipt)
+    hint = provider.explain(error.reply) if error.reply is not None else None
+    if hint is None or hint in error.message:
+        return receipt
+    told = copy(error)
+    told.args = (f"{error.message} ({hint})",)
+    return evolve(receipt, error=told)
 
 
 def author_of(connection: Connection, user: str | None) -> Address | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -42,7 +43,16 @@ from mailwright.oauth.desk import TokenDesk
 from mailwright.ports import Fetching
 from mailwright.prepare import new_message_id, prepare
 from mailwright.registry import Registry, default_registry
-from mailwright.routing import author_of, check_limits, endpoint_of, envelope_of, merged_limits, staged
+from mailwright.routing import (
+    advice,
+    author_of,
+    check_limits,
+    endpoint_of,
+    envelope_of,
+    explained,
+    merged_limits,
+    staged,
+)
 from mailwright.spi import Opening, Submission, Transport
 from mailwright.system import SystemClock, SystemEntropy
 
@@ -52,6 +62,7 @@ if TYPE_CHECKING:
     from mailwright.ports import Clock, Entropy, Http
     from mailwright.spi import Authenticator, Provider, TokenStore
 
+_log = logging.getLogger("mailwright")
 AnyMessage: TypeAlias = "Message | StandardMessage | bytes"
 _Replacing: TypeAlias = "Callable[[Message, ConnectionInfo], Awaitable[Message]]"
 Commit: TypeAlias = Callable[[], Awaitable[None]]
@@ -393,7 +404,7 @@ class Sending:
             else:
                 await self._clock.sleep(report.retry_after_s or BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
             open_for = Envelope(sender=open_for.sender, recipients=tuple(status.address for status in waiting))
-        return receipt
+        return explained(receipt, self._registry.provider(route.connection.provider))
 
     async def _attempt(self, draft: Draft, envelope: Envelope, route: Route, commit: Commit) -> Report:
         signed = await self._hooks.before_send(draft.composed, envelope, route.connection.info)
@@ -431,6 +442,8 @@ class Sending:
         connection = await find_connection(reference, registry=self._registry, saved=self._saved)
         provider = self._registry.provider(connection.provider)
         authenticator, user = self._authenticator(connection, provider)
+        for warning in advice(provider, connection, user):
+            _log.warning("connection %s: %s", connection.name or connection.provider, warning)
         limits = merged_limits(provider.limits, connection.limits)
         if provider.endpoint is not None:
             from mailwright.transport import SmtpTransport  # noqa: PLC0415 - APIs do not need it

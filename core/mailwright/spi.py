@@ -6,7 +6,7 @@ HTTP requests. `Transport.deliver` returns a `Report` and awaits `Submission.com
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
@@ -86,6 +86,7 @@ __all__ = [
     "LoginUrls",
     "Message",
     "Opening",
+    "Pairing",
     "Part",
     "Provider",
     "QueueEngine",
@@ -345,6 +346,23 @@ class Transport(Protocol):
 
 
 @frozen(kw_only=True)
+class Pairing:
+    """What a connection puts together, without any secret, for `Provider.advise`.
+
+    Attributes:
+        auth: Name of the authentication method; None: no login.
+        user: The authenticated mailbox, where known.
+        sender: The connection's ``from``.
+        tls: What the document asks for; None: nothing.
+    """
+
+    auth: str | None = None
+    user: str | None = None
+    sender: str | None = None
+    tls: str | None = None
+
+
+@frozen(kw_only=True)
 class Provider(Generic[S]):
     """A mail service. Give either `endpoint` (SMTP: data only) or `open` (anything else).
 
@@ -359,6 +377,12 @@ class Provider(Generic[S]):
         explain: A reply in the service's wording → cause and fix.
         title: For people.
         note: What people must know before they use it.
+        offers: All its SMTP endpoints, the preferred first: a TLS choice outside them is not followed.
+        advise: Warnings about a pairing, each with field, reason and fix.
+        aliases: Further names documents may use, in lower case.
+        domains: Of its mailboxes.
+        sources: Where the facts are from, with dates.
+        unavailable: Why it cannot be used: then it only explains itself.
     """
 
     name: str
@@ -371,6 +395,12 @@ class Provider(Generic[S]):
     explain: Callable[[Reply], str | None] = lambda reply: None
     title: str = ""
     note: str = ""
+    offers: Callable[[S], Sequence[SmtpEndpoint]] | None = None
+    advise: Callable[[S, Pairing], Iterable[str]] = lambda settings, pairing: ()
+    aliases: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    unavailable: str = ""
 
     def __attrs_post_init__(self) -> None:
         if (self.endpoint is None) == (self.open is None):

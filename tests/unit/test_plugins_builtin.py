@@ -36,7 +36,7 @@ async def resolve(registry: Registry, type_: str, *, max_bytes: int | None = Non
 
 def test_every_plugin_is_active(registry: Registry) -> None:
     assert {info.status for info in registry.plugins} == {"active"}
-    assert set(registry.names("provider")) == {"gmail", "outlook", "smtp", "sandbox"}
+    assert {"gmail", "outlook", "microsoft365", "smtp", "sandbox", "ses-eu-west-1"} <= set(registry.names("provider"))
     assert set(registry.names("auth")) == {
         "basic",
         "oauth2",
@@ -101,7 +101,7 @@ def test_presets_name_their_oauth_and_limits(registry: Registry) -> None:
         (
             "outlook",
             Reply(code=535, enhanced="5.7.139", text="SmtpClientAuthentication is disabled for the Tenant"),
-            "administrator enables",
+            "administrator enables it",
         ),
         ("outlook", Reply(code=535, enhanced="5.7.139", text="the user credentials were incorrect"), "is wrong"),
         ("outlook", Reply(code=535, enhanced="5.7.3", text="Authentication unsuccessful"), "token"),

@@ -169,6 +169,16 @@ def plugins(json: Json = False) -> None:
 
 
 @app.command()
+def providers(
+    name: Annotated[str | None, typer.Argument(help="A service, an alias, or a domain.")] = None, json: Json = False
+) -> None:
+    """List mail services; explain one of them."""
+    from mailwright.cli import providers as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.run, name, json=json)
+
+
+@app.command()
 def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 is a free one.")] = 1025,
     folder: Annotated[Path | None, typer.Option(help="Keep each message there as .eml.")] = None,

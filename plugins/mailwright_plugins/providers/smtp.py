@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from mailwright import hookimpl
 from mailwright.errors import ConfigurationError
-from mailwright.spi import AuthTarget, Provider, Settings, SmtpEndpoint
+from mailwright.spi import AuthTarget, Pairing, Provider, Settings, SmtpEndpoint
 
 _PORTS = {"tls": 465, "starttls": 587, "none": 25}
 
@@ -36,6 +36,23 @@ class SmtpSettings(Settings):
             raise ConfigurationError(msg)
 
 
+_MICROSOFT = (".office365.com", ".office365.us", ".outlook.com", ".outlook.cn")
+
+
+def _advise(settings: SmtpSettings, pairing: Pairing) -> Iterable[str]:
+    host = settings.host.lower()
+    if settings.port == 465 and settings.tls != "tls":
+        yield "$.tls: port 465 speaks TLS from the first octet: say tls: tls, or take port 587 for starttls"
+    if settings.port in {25, 587} and settings.tls == "tls":
+        yield f"$.tls: port {settings.port} begins in clear: say tls: starttls, or take port 465"
+    if host.endswith(_MICROSOFT):
+        yield "$.provider: microsoft365 (or outlook) knows this host's TLS, limits and errors: use it"
+        if pairing.auth == "basic":
+            yield "$.auth.type: Microsoft turns passwords off by default at the end of December 2026: use oauth2"
+    if host == "smtp.gmail.com":
+        yield "$.provider: gmail knows this host's token URLs, limits and errors: use it"
+
+
 def _target(settings: SmtpSettings) -> AuthTarget:
     return AuthTarget(protocol="smtp", host=settings.host)
 
@@ -47,4 +64,11 @@ def _endpoint(settings: SmtpSettings) -> SmtpEndpoint:
 @hookimpl
 def mailwright_providers() -> Iterable[Provider[Any]]:
     """One provider."""
-    yield Provider(name="smtp", title="Other SMTP Service", settings=SmtpSettings, target=_target, endpoint=_endpoint)
+    yield Provider(
+        name="smtp",
+        title="Other SMTP Service",
+        settings=SmtpSettings,
+        target=_target,
+        endpoint=_endpoint,
+        advise=_advise,
+    )
