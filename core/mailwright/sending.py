@@ -367,7 +367,11 @@ class Sending:
         if self._attach_root is None:
             msg = f"{name}: files may not be attached here; name an attach_root (--attach-root)"
             raise AttachmentError(msg)
-        path = (self._attach_root / name).resolve()
+        try:
+            path = (self._attach_root / name).resolve()
+        except (OSError, ValueError) as error:  # a NUL, a loop of links
+            msg = f"{name[:200]!r}: not a path: {error}"
+            raise AttachmentError(msg) from None
         if not path.is_relative_to(self._attach_root):
             msg = f"{name}: outside the folder that files may be attached from"
             raise AttachmentError(msg)

@@ -232,3 +232,21 @@ def test_it_is_composed_for_the_port() -> None:
     composed: Composed = made(text="t")
     assert composed.size == len(bytes(composed))
     assert composed.needs == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        (b"Content-Type: multipart/mixed\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n", "names no boundary"),
+        (b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--c\r\n\r\nx\r\n--c--\r\n", "does not begin and end"),
+        (b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n", "does not begin and end"),
+        (b'Content-Type: multipart/mixed;\r\n boundary="b c"\r\n\r\n--b c\r\n\r\nx\r\n--b c--\r\n', None),
+        (b"Content-Type: multipart/mixed; boundary=b\r\n\r\npreamble\r\n--b\r\n\r\nx\r\n--b--\r\n", None),
+    ],
+)
+def test_ready_made_multiparts_have_their_boundary(part: bytes, says: str | None) -> None:
+    if says is None:
+        assert part in bytes(made(text="x", attachments=[RawPart(part)]))
+    else:
+        with pytest.raises(MessageError, match=says):
+            made(text="x", attachments=[RawPart(part)])

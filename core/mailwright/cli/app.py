@@ -90,6 +90,9 @@ def send(
     resume: Annotated[bool, typer.Option("--resume", help="With --each: go on; no row is sent twice.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: failed rows too.")] = False,
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="With --each: messages under way.")] = 20,
+    render_timeout: Annotated[
+        float | None, typer.Option(min=0.01, help="Seconds; templates are rendered in a process of its own.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; connect to nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -99,7 +102,7 @@ def send(
     options = _options(to, cc, bcc, from_, reply_to, subject, html, text, attach)
     bulk = (each, receipts, resume, retry_failed, concurrency)
     _run(
-        command.run, source, state, bulk=bulk, connection=connection, options=options, attach_root=attach_root, dry_run=dry_run,
+        command.run, source, state, bulk=bulk, render_timeout=render_timeout, connection=connection, options=options, attach_root=attach_root, dry_run=dry_run,
         json=json,
     )  # fmt: skip
 

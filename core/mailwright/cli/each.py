@@ -45,9 +45,9 @@ class Progress(Protocol):
         ...
 
 
-def run(node: Path, common: FlowState, options: EachOptions, *, attach_root: Path | None, json: bool) -> int:
+def run(node: Path, common: FlowState, options: EachOptions, *, node_options: dict[str, Any], json: bool) -> int:
     """Send, write receipts, and tell how many went."""
-    loaded = load_node(node, attach_root=attach_root)
+    loaded = load_node(node, **node_options)
     rows = Rows.of(options.rows)
     receipts = options.receipts or options.rows.with_name(options.rows.name + ".receipts.jsonl")
     with Journal(receipts, fingerprint=rows.fingerprint, resume=options.resume, again=options.retry_failed) as journal:

@@ -14,12 +14,9 @@ from mailwright.connections import is_saved, saved_files
 from mailwright.documents import FORMATS
 from mailwright.errors import ConfigurationError, MessageError
 from mailwright.model import Connection
-from mailwright.node.message import build_message
 from mailwright.node.running import ATTACHMENT_LIMIT
-from mailwright.node.state import check_target
 from mailwright.registry import default_registry
 from mailwright.routing import endpoint_of
-from mailwright.templates import render
 
 if TYPE_CHECKING:
     from mailwright.mime.tree import Structure
@@ -73,15 +70,17 @@ class Letter:
         return background.run(made())
 
 
-def node_letter(node: Path, state: FlowState, *, attach_root: Path | None) -> Letter:
+def node_letter(
+    node: Path, state: FlowState, *, attach_root: Path | None, render_timeout: float | None = None
+) -> Letter:
     """A node's letter, rendered.
 
     Raises:
         MailwrightError: Whatever would keep the node from sending, as far as it can be known without network.
     """
-    document = load_node(node, attach_root=attach_root).document
-    check_target(document.store_result, state)
-    message = build_message(document, render(document, state))
+    loaded = load_node(node, attach_root=attach_root, render_timeout=render_timeout)
+    document = loaded.document
+    message = background.run(loaded.message(state))
     if not document.connection:
         msg = "$.connection: missing; name a saved connection"
         raise ConfigurationError(msg)

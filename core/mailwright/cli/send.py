@@ -22,6 +22,7 @@ def run(
     dry_run: bool,
     json: bool,
     bulk: tuple[Path | None, Path | None, bool, bool, int] = (None, None, False, False, 20),
+    render_timeout: float | None = None,
 ) -> int:
     """Send, and tell how it went."""
     rows, receipts, resume, retry_failed, concurrency = bulk
@@ -38,16 +39,17 @@ def run(
         msg = f"{unfit[0]}: not with a node document, which says that itself"
         raise ConfigurationError(msg)
     given = read_state(state)
+    node_options: dict[str, Any] = {"attach_root": attach_root, "render_timeout": render_timeout}
     if rows is not None:
         from mailwright.cli import each  # noqa: PLC0415 - bulk runs only
 
         bulk_options = each.EachOptions(
             rows=rows, receipts=receipts, resume=resume, retry_failed=retry_failed, concurrency=concurrency
         )
-        return each.run(source, given, bulk_options, attach_root=attach_root, json=json)
+        return each.run(source, given, bulk_options, node_options=node_options, json=json)
     if dry_run:
-        return _show(node_letter(source, given, attach_root=attach_root), json=json)
-    return _run(source, given, attach_root=attach_root, json=json)
+        return _show(node_letter(source, given, **node_options), json=json)
+    return _run(source, given, json=json, **node_options)
 
 
 def is_ready(source: Path) -> bool:
@@ -55,8 +57,8 @@ def is_ready(source: Path) -> bool:
     return str(source) == "-" or source.suffix.lower() == ".eml"
 
 
-def _run(node: Path, state: FlowState, *, attach_root: Path | None, json: bool) -> int:
-    loaded = load_node(node, attach_root=attach_root)
+def _run(node: Path, state: FlowState, *, json: bool, **node_options: Any) -> int:
+    loaded = load_node(node, **node_options)
     try:
         outcome = loaded.run_sync(state)
     except FlowStopped as stopped:

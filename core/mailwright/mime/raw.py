@@ -12,6 +12,7 @@ from mailwright.model import RawPart
 
 _FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:")
 _ENCODING: Final = re.compile(rb"^content-transfer-encoding[ \t]*:[ \t]*([!-~]+)", re.IGNORECASE | re.MULTILINE)
+_BOUNDARY: Final = re.compile(rb';\s*boundary\s*=\s*(?:"([^"]{1,70})"|([^\s";]{1,70}))', re.IGNORECASE)
 _TYPE: Final = re.compile(rb"^content-type[ \t]*:(?:\s*)([!-:<-~]+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -49,7 +50,22 @@ def raw_leaf(part: RawPart, *, field: str) -> Leaf:
     encoding = _encoding(head, data, field)
     kind = _TYPE.search(head)
     content_type = kind.group(1).decode().lower() if kind else "text/plain"
+    if content_type.startswith("multipart/"):
+        _check_boundary(head, data, field)
     return Leaf((), data, (content_type, len(data) - len(head), None, None), encoding)
+
+
+def _check_boundary(head: bytes, data: bytes, field: str) -> None:
+    """A multipart part names its boundary, and its body begins and ends with it (RFC 2046 §5.1.1)."""
+    found = _BOUNDARY.search(head.replace(b"\r\n", b""))
+    if found is None:
+        msg = f"{field}: multipart, but its Content-Type names no boundary"
+        raise MessageError(msg)
+    delimiter = b"\r\n--" + (found.group(1) or found.group(2))
+    body = data[len(head) :]
+    if delimiter not in body or delimiter + b"--" not in body:
+        msg = f"{field}: its boundary {delimiter[4:].decode()!r} does not begin and end parts in its body"
+        raise MessageError(msg)
 
 
 def _encoding(head: bytes, data: bytes, field: str) -> Encoding:

@@ -79,7 +79,7 @@ class Each:
             if self._stopped:
                 return
             try:
-                message = self._node.message(state)
+                message = await self._node.message(state)
             except MailwrightError as error:
                 await self._done.put((number, self._node.failed(state, error)))
                 continue

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from attrs import evolve, field, frozen
 
-from mailwright.errors import ConfigurationError, FlowStopped, MailwrightError, Problem, SendError
+from mailwright.errors import ConfigurationError, FlowStopped, MailwrightError, Problem, SendError, TemplateError
 from mailwright.model import Message, NodeDocument, Receipt, error_result, failure
 from mailwright.node.problems import as_error, checked_message
 from mailwright.node.state import Change, FlowState, store
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mailwright.connections import Saved
     from mailwright.registry import Registry
+    from mailwright.templates.isolated import RenderProcess
 
 RETRIES: Final = 3
 ATTACHMENT_LIMIT: Final = 10 * 1024 * 1024
@@ -78,6 +79,8 @@ class SendEmailNode:
         attachment_limit: Octets of one attachment; None: no limit.
         attach_root: Folder that ``file`` attachments may come from.
         on_result: Called with the final outcome of every run.
+        render_timeout: Seconds one rendering may take; it is done in a process of its own then. For templates that
+            somebody else wrote; None: no limit, rendered here.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class SendEmailNode:
         attachment_limit: int | None = ATTACHMENT_LIMIT,
         attach_root: str | Path | None = None,
         on_result: Callable[[NodeOutcome], None] | None = None,
+        render_timeout: float | None = None,
     ) -> None:
         self.document = document
         self._registry = registry
@@ -105,6 +109,8 @@ class SendEmailNode:
         self._running: set[asyncio.Task[NodeOutcome]] = set()
         self._kept: Any = None
         self._keep = False
+        self._render_timeout = render_timeout
+        self._renderer: RenderProcess | None = None
 
     async def __aenter__(self) -> Self:
         self._keep = True
@@ -120,6 +126,7 @@ class SendEmailNode:
         self._keep = False
         if self._running:
             await asyncio.wait(self._running)
+        await self._end_renderer()
         kept, self._kept = self._kept, None
         if kept is not None:
             await kept.aclose()
@@ -149,7 +156,7 @@ class SendEmailNode:
         state = FlowState() if state is None else state
         sender, own = self._sender(mailer)
         try:
-            message, problems = checked_message(self.document, state)
+            message, problems = await self._checked(state)
             problems += await self._sender_problems(sender, message)
             if problems or message is None:
                 return self._finish(self.failed(state, as_error(problems)))
@@ -161,6 +168,33 @@ class SendEmailNode:
         finally:
             if own is not None:
                 await own.aclose()
+
+    async def _checked(self, state: FlowState) -> tuple[Message | None, list[Problem]]:
+        """The message or its problems, rendered here or in a process of its own."""
+        if self._render_timeout is None:
+            return checked_message(self.document, state)
+        renderer = self._renderer or self._own_renderer()
+        if self._keep:
+            self._renderer = renderer
+        try:
+            plain = await renderer.render(state)
+        except TemplateError as error:
+            return None, [Problem(code="bad-template", path="$", message=error.message)]
+        finally:
+            if renderer is not self._renderer:
+                await renderer.aclose()
+        return checked_message(self.document, state, plain)
+
+    def _own_renderer(self) -> RenderProcess:
+        from mailwright.templates.isolated import RenderProcess  # noqa: PLC0415 - hostile templates only
+
+        assert self._render_timeout is not None
+        return RenderProcess(self.document, timeout_s=self._render_timeout)
+
+    async def _end_renderer(self) -> None:
+        renderer, self._renderer = self._renderer, None
+        if renderer is not None:
+            await renderer.aclose()
 
     def _sender(self, mailer: Sender | None) -> tuple[Sender | None, Any]:
         """Who sends, and the mailer that is to be closed after this run."""
@@ -217,6 +251,8 @@ class SendEmailNode:
         mailer: Any = self._mailer or (self._own_mailer() if self.document.connection else None)
         if problems := await self._sender_problems(mailer, None):
             raise as_error(problems)
+        if self._render_timeout is not None and self._renderer is None:
+            self._renderer = self._own_renderer()
         try:
             each = Each(self, mailer, states, concurrency=concurrency, on_commit=on_commit)
             async for number, outcome in each.outcomes():
@@ -226,14 +262,16 @@ class SendEmailNode:
         finally:
             if mailer is not self._mailer:
                 await mailer.aclose()
+            if not self._keep:
+                await self._end_renderer()
 
-    def message(self, state: FlowState) -> Message:
+    async def message(self, state: FlowState) -> Message:
         """The message for one state, attachments not read yet.
 
         Raises:
             MailwrightError: For templates, values and a result path that do not fit; names all of them.
         """
-        message, problems = checked_message(self.document, state)
+        message, problems = await self._checked(state)
         if message is None:
             raise as_error(problems)
         return message
