@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from mailwright.errors import ConfigurationError, Problem, SendError
 from mailwright.model import Connection, Envelope, Message, Receipt, failure
@@ -34,6 +34,8 @@ class Mailer:
         connections: Where names are looked up; default: the project's file, then the user's.
         token_store: Where tokens are kept; default: files in the user's state folder.
         retries: Further tries for recipients refused for the moment, where the connection says nothing.
+        on_unknown: What becomes of recipients whose outcome is unknown: ``hold`` reports them; ``retry`` sends to them
+            again with the same Message-ID, perhaps twice.
         attachment_limit: Octets of one attachment; None: no limit.
         attach_root: Folder that ``file`` attachments may come from; None: none may.
         clock, entropy: Time and randomness.
@@ -47,6 +49,7 @@ class Mailer:
         connections: Saved | None = None,
         token_store: TokenStore | None = None,
         retries: int = 0,
+        on_unknown: Literal["hold", "retry"] = "hold",
         attachment_limit: int | None = None,
         attach_root: str | Path | None = None,
         clock: Clock | None = None,
@@ -62,6 +65,7 @@ class Mailer:
             "connections": connections,
             "token_store": token_store,
             "retries": retries,
+            "on_unknown": on_unknown,
             "attachment_limit": attachment_limit,
             "attach_root": attach_root,
             "clock": clock,

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from attrs import evolve, field, frozen
 
@@ -118,12 +118,14 @@ class Sending:
         attach_root: str | Path | None,
         clock: Clock | None,
         entropy: Entropy | None,
+        on_unknown: Literal["hold", "retry"] = "hold",
     ) -> None:
         self._references = references
         self._registry = registry or default_registry()
         self._saved = connections
         self._token_store = token_store
         self._retries = retries
+        self._on_unknown = on_unknown
         self._attachment_limit = attachment_limit
         self._attach_root = Path(attach_root).resolve() if attach_root is not None else None
         self._clock: Clock = clock or SystemClock()
@@ -395,13 +397,17 @@ class Sending:
         for attempt in range(most + len(routes)):
             route = routes[position]
             report = await self._attempt(draft, open_for, route, commit)
-            receipt = evolve(receipt.merge(report), provider=route.connection.provider)
+            receipt = evolve(receipt.merge(report, doubtful=receipt.unknown), provider=route.connection.provider)
             waiting = [status for status in receipt.rejected if not status.permanent]
-            if not waiting or receipt.unknown:
+            if receipt.unknown:
+                if self._on_unknown == "hold":
+                    break
+                waiting += receipt.unknown
+            if not waiting:
                 break
             if not route.transport.capabilities.per_recipient and len(waiting) < len(receipt.statuses):
                 break
-            if position + 1 < len(routes) and not receipt.accepted:
+            if position + 1 < len(routes) and not receipt.accepted and not receipt.unknown:
                 position += 1
             elif receipt.attempts - position > most:
                 break

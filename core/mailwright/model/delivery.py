@@ -218,9 +218,15 @@ class Receipt:
             return None
         return all(status.permanent for status in self.rejected)
 
-    def merge(self, report: Report) -> Receipt:
-        """Take in one more attempt: its statuses replace those of the same addresses."""
+    def merge(self, report: Report, *, doubtful: tuple[RecipientStatus, ...] = ()) -> Receipt:
+        """Take in one more attempt: its statuses replace those of the same addresses.
+
+        Args:
+            report: The attempt.
+            doubtful: Unknown before it; a later refusal does not make them undelivered, so they stay unknown.
+        """
         newer = {status.address: status for status in report.statuses}
+        newer |= {old.address: old for old in doubtful if newer.get(old.address, old).outcome != "accepted"}
         return evolve(
             self,
             statuses=tuple(newer.get(status.address, status) for status in self.statuses)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mailwright.connections import Saved
+    from mailwright.outbox import Outbox
     from mailwright.registry import Registry
     from mailwright.templates.isolated import RenderProcess
 
@@ -54,14 +55,18 @@ class NodeOutcome:
     state: FlowState = field(factory=FlowState, repr=False)
     changes: tuple[Change, ...] = field(default=(), repr=False)
     receipt: Receipt | None = None
-    _later: asyncio.Task[NodeOutcome] | None = field(default=None, repr=False, eq=False, alias="later")
+    _later: asyncio.Task[NodeOutcome] | Callable[[], Awaitable[NodeOutcome]] | None = field(
+        default=None, repr=False, eq=False, alias="later"
+    )
 
     async def wait(self) -> NodeOutcome:
         """The final outcome: of an asynchronous run, when it has ended; else this one. Never raises for a failure.
 
-        Cancelling the waiting does not cancel the sending.
+        Cancelling the waiting does not cancel the sending. With an outbox it asks there, as `Outbox.result` would.
         """
-        return self if self._later is None else await asyncio.shield(self._later)
+        if self._later is None:
+            return self
+        return await (self._later() if callable(self._later) else asyncio.shield(self._later))
 
 
 class SendEmailNode:
@@ -75,6 +80,7 @@ class SendEmailNode:
         registry: Plugins; default: the process's.
         connections: Where names of connections are looked up.
         mailer: Sends instead of the document's connection; not closed by the node.
+        outbox: Takes asynchronous runs on durably; it needs a saved connection.
         retries: Further tries, where the connection says nothing.
         attachment_limit: Octets of one attachment; None: no limit.
         attach_root: Folder that ``file`` attachments may come from.
@@ -90,6 +96,7 @@ class SendEmailNode:
         registry: Registry | None = None,
         connections: Saved | None = None,
         mailer: Sender | None = None,
+        outbox: Outbox | None = None,
         retries: int = RETRIES,
         attachment_limit: int | None = ATTACHMENT_LIMIT,
         attach_root: str | Path | None = None,
@@ -99,6 +106,7 @@ class SendEmailNode:
         self.document = document
         self._registry = registry
         self._mailer = mailer
+        self._outbox = outbox
         self._options: dict[str, Any] = {
             "connections": connections,
             "retries": retries,
@@ -160,6 +168,8 @@ class SendEmailNode:
             problems += await self._sender_problems(sender, message)
             if problems or message is None:
                 return self._finish(self.failed(state, as_error(problems)))
+            if self.document.execute_async and self._outbox is not None:
+                return self._finish(await self._enqueued(self._outbox, state, message))
             if self.document.execute_async:
                 outcome = self._detach(state, message, sender, own)
                 own = None  # the task closes it
@@ -315,6 +325,25 @@ class SendEmailNode:
             self._on_result(outcome)
         return outcome
 
+    async def _enqueued(self, outbox: Outbox, state: FlowState, message: Message) -> NodeOutcome:
+        """Stored durably when this returns; a worker sends it, here or elsewhere."""
+        names = [item for item in self.document.connection if isinstance(item, str)]
+        try:
+            if len(names) != len(self.document.connection):
+                msg = "$.connection: an outbox sends over saved connections; name one instead of writing it here"
+                raise ConfigurationError(msg)
+            queued = await outbox.enqueue(message, connection=names or None, on_unknown=self.document.on_unknown)
+        except MailwrightError as error:
+            return self.failed(state, error)
+        result = {"status": "queued", "id": queued.job_id, "messageId": queued.message_id}
+
+        async def final() -> NodeOutcome:
+            receipt = await outbox.wait(str(queued.job_id))
+            return stored if receipt is None else self.settled(state, receipt)
+
+        stored = evolve(self._stored(state, result, None, queued), later=final)
+        return stored
+
     @staticmethod
     def _named(message: Message) -> Message:
         """With a Message-ID, since the caller is told it before anything is prepared."""
@@ -344,7 +373,9 @@ class SendEmailNode:
     def _own_mailer(self) -> Any:
         from mailwright.mailer import Mailer  # noqa: PLC0415 - asyncio sessions and plugins, only when something is sent
 
-        return Mailer(self.document.connection, registry=self._registry, **self._options)
+        return Mailer(
+            self.document.connection, registry=self._registry, on_unknown=self.document.on_unknown, **self._options
+        )
 
     def failed(self, state: FlowState, error: MailwrightError) -> NodeOutcome:
         """The outcome when nothing left the house."""
