@@ -102,17 +102,36 @@ def is_saved(name: str) -> bool:
     return _from_files(name) is not None
 
 
+def saved_connections() -> dict[str, tuple[Path, Mapping[str, Any]]]:
+    """Every saved connection: its file and its document. The project's file beats the user's.
+
+    Raises:
+        ConfigurationError: A file cannot be read.
+    """
+    found: dict[str, tuple[Path, Mapping[str, Any]]] = {}
+    for path in saved_files():
+        for name, document in _connections_in(path).items():
+            found.setdefault(name, (path, document))
+    return found
+
+
+def _connections_in(path: Path) -> dict[str, Mapping[str, Any]]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        msg = f"{path}: {error}"
+        raise ConfigurationError(msg) from error
+    connections = document.get("connections", {})
+    if not isinstance(connections, dict):
+        return {}
+    return {name: found for name, found in connections.items() if isinstance(found, dict)}
+
+
 def _from_files(name: str) -> Mapping[str, Any] | None:
     for path in saved_files():
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            msg = f"{path}: {error}"
-            raise ConfigurationError(msg) from error
-        connections = document.get("connections", {})
-        if isinstance(connections, dict) and isinstance(found := connections.get(name), dict):
+        if (found := _connections_in(path).get(name)) is not None:
             return found
     return None
 

@@ -13,10 +13,10 @@ from attrs import evolve, field, frozen
 
 from mailwright import mime
 from mailwright.checks import as_problems, connection_problems
-from mailwright.connections import Saved, find_connection, reveal
+from mailwright.connections import Saved, find_connection
+from mailwright.credentials import open_credential
 from mailwright.errors import (
     AttachmentError,
-    AuthError,
     MailwrightError,
     MessageError,
     Problem,
@@ -34,12 +34,9 @@ from mailwright.model import (
     Receipt,
     RecipientStatus,
     Report,
-    Secret,
     failure,
 )
-from mailwright.net import Allowed, ConfiguredHttp, GuardedHttp
-from mailwright.oauth.breaker import Cautious
-from mailwright.oauth.desk import TokenDesk
+from mailwright.net import Allowed, GuardedHttp
 from mailwright.ports import Fetching
 from mailwright.prepare import new_message_id, prepare
 from mailwright.registry import Registry, default_registry
@@ -53,14 +50,14 @@ from mailwright.routing import (
     merged_limits,
     staged,
 )
-from mailwright.spi import Opening, Submission, Transport
+from mailwright.spi import Submission, Transport
 from mailwright.system import SystemClock, SystemEntropy
 
 if TYPE_CHECKING:
     from email.message import Message as StandardMessage
 
     from mailwright.ports import Clock, Entropy, Http
-    from mailwright.spi import Authenticator, Provider, TokenStore
+    from mailwright.spi import TokenStore
 
 _log = logging.getLogger("mailwright")
 AnyMessage: TypeAlias = "Message | StandardMessage | bytes"
@@ -451,8 +448,14 @@ class Sending:
     async def _open(self, reference: Connection | Mapping[str, Any] | str) -> Route:
         connection = await find_connection(reference, registry=self._registry, saved=self._saved)
         provider = self._registry.provider(connection.provider)
-        authenticator, user = self._authenticator(connection, provider)
-        for warning in advice(provider, connection, user):
+        credential = open_credential(
+            connection,
+            registry=self._registry,
+            token_store=self._token_store,
+            clock=self._clock,
+            entropy=self._entropy,
+        )
+        for warning in advice(provider, connection, credential.user):
             _log.warning("connection %s: %s", connection.name or connection.provider, warning)
         limits = merged_limits(provider.limits, connection.limits)
         if provider.endpoint is not None:
@@ -462,13 +465,14 @@ class Sending:
                 endpoint_of(provider, connection),
                 connection,
                 limits=limits,
-                authenticator=authenticator,
+                authenticator=credential.authenticator,
                 clock=self._clock,
                 explain=provider.explain,
             )
         else:
             assert provider.open is not None
-            transport = provider.open(connection.settings, self._opening(connection, authenticator))
+            opening = evolve(credential.opening, authenticator=credential.authenticator, tokens=None)
+            transport = provider.open(connection.settings, opening)
         http = GuardedHttp(
             allowed=Allowed.from_environment() | Allowed.parse(connection.allow_fetch, field="$.allow_fetch"),
             proxy=connection.proxy,
@@ -478,46 +482,8 @@ class Sending:
             connection=connection,
             limits=limits,
             transport=transport,
-            author=author_of(connection, user),
+            author=author_of(connection, credential.user),
             http=http,
-        )
-
-    def _authenticator(
-        self, connection: Connection, provider: Provider[Any]
-    ) -> tuple[Authenticator | None, str | None]:
-        if connection.auth is None:
-            return None, None
-        name, settings = connection.auth
-        method = self._registry.auth_method(name)
-        target = provider.target(connection.settings)
-        if provider.auth and name not in provider.auth:
-            msg = f"$.auth.type: provider {provider.name} takes {' or '.join(provider.auth)}, not {name}"
-            raise AuthError(msg, stage="prepare", command="API")
-        if target.protocol not in method.protocols:
-            msg = f"$.auth.type: {name} does not work over {target.protocol}"
-            raise AuthError(msg, stage="prepare", command="API")
-        opened = method.open(settings, target, self._opening(connection, None))
-        return Cautious(opened, self._clock), method.user(settings)
-
-    def _opening(self, connection: Connection, authenticator: Authenticator | None) -> Opening:
-        async def revealed(secret: Secret) -> str:
-            return await reveal(secret, self._registry)
-
-        http = ConfiguredHttp(proxy=connection.proxy, ca_file=connection.ca_file)
-        return Opening(
-            connection=connection.info,
-            http=http,
-            clock=self._clock,
-            reveal=revealed,
-            authenticator=authenticator,
-            tokens=TokenDesk(
-                name=connection.name,
-                http=http,
-                reveal=revealed,
-                store=self._token_store,
-                clock=self._clock,
-                entropy=self._entropy,
-            ),
         )
 
 

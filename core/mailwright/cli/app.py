@@ -193,6 +193,57 @@ def sandbox(
     _run(command.run, port, folder, json=json)
 
 
+auth = typer.Typer(no_args_is_help=True, help="Log in, and look after the tokens of saved connections.")
+app.add_typer(auth, name="auth")
+SavedName = Annotated[str, typer.Argument(help="A saved connection.")]
+
+
+@auth.command("login")
+def auth_login(
+    name: SavedName,
+    device: Annotated[bool, typer.Option("--device", help="Log in on another device (Microsoft; not Google).")] = False,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
+) -> None:
+    """Log in with the provider; keep the tokens."""
+    from mailwright.cli import auth as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.login, name, device=device, browser=browser)
+
+
+@auth.command("status")
+def auth_status(
+    name: Annotated[str | None, typer.Argument(help="A saved connection.")] = None, json: Json = False
+) -> None:
+    """Show which tokens are kept, and until when they are good."""
+    from mailwright.cli import auth as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.status, name, json=json)
+
+
+@auth.command("refresh")
+def auth_refresh(name: SavedName) -> None:
+    """Get a new access token now."""
+    from mailwright.cli import auth as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.refresh, name)
+
+
+@auth.command("reset")
+def auth_reset(name: SavedName) -> None:
+    """Forget cached tokens; the document's credential counts again."""
+    from mailwright.cli import auth as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.reset, name)
+
+
+@auth.command("logout")
+def auth_logout(name: SavedName) -> None:
+    """Give the tokens back to the provider, and forget them."""
+    from mailwright.cli import auth as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.logout, name)
+
+
 def _options(to: Addresses, cc: Addresses, bcc: Addresses, from_: str | None, reply_to: Addresses, *rest: Any) -> Any:
     from mailwright.cli.letter import Options  # noqa: PLC0415 - after --help
 
