@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 IN_MEMORY: Final = 1 << 20
 """Octets of one-shot content kept in memory; more goes to a temporary file."""
+MAX_SOURCES: Final = 100
+"""Attachments of one message that a plugin has to fetch or read."""
 
 
 class Spooled:
@@ -176,6 +178,9 @@ async def prepare(
 
 
 async def _resolve_all(message: Message, registry: Registry, fetching: Fetching) -> tuple[Part | RawPart, ...]:
+    if (count := sum(isinstance(item, Settings) for item in message.attachments)) > MAX_SOURCES:
+        msg = f"$.attachments: {count} to be fetched or read, at most {MAX_SOURCES} in one message"
+        raise AttachmentError(msg)
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [

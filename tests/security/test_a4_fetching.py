@@ -10,6 +10,7 @@ import asyncio
 import gzip
 import resource
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -585,6 +586,45 @@ class TestOnce:
         assert {id(part.content) for part in parts} == {id(parts[0].content)}
         assert isinstance(parts[0].content, Spooled)
         assert [part.filename for part in parts[:3]] == ["0.bin", "1.bin", "2.bin"]
+
+    async def test_u14_what_is_queued_was_fetched_when_it_was_queued(self, tmp_path: Path) -> None:
+        """The file has changed, then it is gone, when a worker sends the message."""
+        from mailwright import Outbox
+        from mailwright.testing import ScriptedServer
+
+        async with ScriptedServer() as server, serving() as inside:
+            inside.answers["/x"] = reply(b"as it was when queued")
+            connection = {
+                "provider": "smtp",
+                "host": "127.0.0.1",
+                "port": server.port,
+                "tls": "none",
+                "allow_fetch": "127.0.0.1",
+            }
+            settings = Registry().attachment_source("url").settings(url=f"http://127.0.0.1:{inside.port}/x")
+            message = Message(from_="a@example.org", to="b@example.org", attachments=[settings])
+            async with Outbox(f"sqlite:///{tmp_path}/o.db", connections={"one": connection}) as outbox:
+                queued = await outbox.enqueue(message, connection="one")
+                inside.answers["/x"] = reply(b"changed")
+                async with outbox.worker():
+                    receipt = await outbox.wait(str(queued.job_id))
+            assert receipt is not None
+            assert receipt.status == "sent"
+            assert inside.paths() == ["/x"]
+            [sent] = server.messages
+        assert b64encode(b"as it was when queued") in sent.raw
+
+    async def test_a_message_has_a_bounded_number_of_files(self) -> None:
+        source = Registry(installed=False, environ={}).attachment_source("url")
+        items = [source.settings(url=f"http://world.example/{n}") for n in range(101)]
+        async with serving() as world:
+            fetching = Fetching(http=http(world), path=Path, get=Fetcher(http(world), max_bytes=None).get)
+            message = Message(from_="a@example.org", to="b@example.org", attachments=items)
+            with pytest.raises(AttachmentError, match="101 to be fetched or read, at most 100"):
+                await prepare(
+                    message, registry=Registry(), fetching=fetching, clock=SystemClock(), entropy=SystemEntropy()
+                )
+        assert world.requests == []
 
     async def test_u14_failures_of_the_moment_are_tried_again_others_not(self) -> None:
         async with serving() as world:

@@ -104,6 +104,23 @@ class TestAtOnce:
             assert await mailer.problems() == []
 
 
+class TestAttachments:
+    @pytest.mark.parametrize(
+        ("attachment", "path", "says"),
+        [
+            ({"type": "base64", "content": "aG?k="}, "$.attachments[0].content", "'?' at position 2"),
+            ({"type": "base64", "content": "{{ input.name }}?"}, "$.attachments[0].content", "'?' at position 3"),
+            ({"type": "url", "url": "ftp://x.example"}, "$.attachments[0].url", "not a scheme"),
+            ({"type": "url", "url": "{{ input.name }}://x.example"}, "$.attachments[0].url", "'ann' is not"),
+            ({"type": "url", "url": "{{ 'gopher://x' }}"}, "$.attachments[0].url", "'gopher' is not a scheme"),
+        ],
+    )
+    def test_what_is_wrong_in_itself_is_found_without_network(self, attachment: Any, path: str, says: str) -> None:
+        [problem] = check_node({"connection": "x"} | NODE | {"attachments": [attachment]}, STATE)
+        assert problem.path == path
+        assert says in problem.message
+
+
 class TestDetached:
     async def test_tasks_belong_to_the_mailer_and_closing_it_waits(self) -> None:
         async with ScriptedServer() as server:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailwright.errors import (
     AddressError,
+    AttachmentError,
     ConfigurationError,
     DocumentError,
     MailwrightError,
@@ -76,7 +77,8 @@ def target_problems(document: NodeDocument, state: FlowState) -> list[Problem]:
 
 def as_error(problems: Sequence[Problem]) -> MailwrightError:
     """One error for all: of the kind of the first, for flows that branch on its code."""
-    kind = _CLASSES.get(problems[0].code, MessageError)
+    first = problems[0]
+    kind = AttachmentError if first.path.startswith("$.attachments") else _CLASSES.get(first.code, MessageError)
     if len(problems) == 1:
-        return kind(str(problems[0]))
+        return kind(str(first))
     return DocumentError(problems, code=kind.code)

@@ -118,11 +118,14 @@ def assembled(document: NodeDocument, plain: Mapping[str, Any]) -> tuple[Rendere
     """What `render_plain` made, as a record."""
     problems = [Problem(code=code, path=path, message=message) for code, path, message in plain["problems"]]
     attachments: list[tuple[str, Settings]] = []
-    for index, ((name, settings), changes) in enumerate(zip(document.attachments, plain["settings"], strict=True)):
+    for index, ((kind, settings), changes) in enumerate(zip(document.attachments, plain["settings"], strict=True)):
         try:
-            attachments.append((name, attrs.evolve(settings, **changes) if changes else settings))
+            attachments.append((kind, attrs.evolve(settings, **changes) if changes else settings))
         except (MailwrightError, ValueError, TypeError) as error:
-            problems.append(Problem(code="invalid-value", path=f"$.attachments[{index}]", message=str(error)))
+            name, colon, says = str(error).partition(": ")
+            inside = bool(colon) and name in changes
+            path = f"$.attachments[{index}]" + (f".{name}" if inside else "")
+            problems.append(Problem(code="invalid-value", path=path, message=says if inside else str(error)))
     return Rendered(
         **plain["values"], attachments=tuple(attachments), images=_parts(document, plain["images"])
     ), problems

@@ -24,6 +24,11 @@ class Base64Settings(Settings):
     filename: str | None = field(default=None, metadata={"title": "File name", "template": True})
     content_type: str | None = field(default=None, metadata={"title": "MIME type", "template": True})
 
+    def __attrs_post_init__(self) -> None:
+        """What is no template is found when the document is loaded."""
+        if isinstance(self.content, str) and "{{" not in self.content:
+            check(self.content)
+
 
 def decode(text: str) -> bytes:
     """Decode strictly; line ends and blanks between the letters are allowed.
@@ -31,6 +36,11 @@ def decode(text: str) -> bytes:
     Raises:
         AttachmentError: With the place of the first wrong character.
     """
+    return base64.b64decode(check(text))
+
+
+def check(text: str) -> str:
+    """The letters without blanks, if they are base64. Raises `AttachmentError`."""
     compact = "".join(text.split())
     if (found := _FOREIGN.search(compact)) is not None:
         place = text.index(found.group())
@@ -43,7 +53,7 @@ def decode(text: str) -> bytes:
     if len(compact) % 4:
         msg = f"content: not base64: it ends at position {len(text)} in the middle of a group of four letters"
         raise AttachmentError(msg)
-    return base64.b64decode(compact)
+    return compact
 
 
 async def resolve(settings: Base64Settings, fetching: Fetching) -> Sequence[Part]:

@@ -39,6 +39,20 @@ class UrlSettings(Settings):
     url: str = field(metadata={"title": "URL", "template": True})
     filename: str | None = field(default=None, metadata={"title": "File name", "template": True})
 
+    def __attrs_post_init__(self) -> None:
+        """What is no template is found when the document is loaded."""
+        if isinstance(self.url, str) and not self.url.lstrip().startswith("{{"):
+            scheme_of(self.url)
+
+
+def scheme_of(url: str) -> str:
+    """``http``, ``https`` or ``data``. Raises `AttachmentError` for any other."""
+    scheme = url.partition(":")[0].lower()
+    if scheme not in {"http", "https", "data"}:
+        msg = f"url: {scheme[:20]!r} is not a scheme for attachments; use https, http or a data: URL"
+        raise AttachmentError(msg)
+    return scheme
+
 
 def parse_data_url(url: str, *, max_bytes: int = MAX_BYTES) -> tuple[str, bytes | str]:
     """Type and content of a ``data:`` URL (RFC 2397), in linear time; text of a known charset comes as text.
@@ -172,12 +186,8 @@ async def _from_web(settings: UrlSettings, fetching: Fetching) -> Part:
 
 async def resolve(settings: UrlSettings, fetching: Fetching) -> Sequence[Part]:
     """One part."""
-    scheme = settings.url.partition(":")[0].strip().lower()
-    if scheme in {"http", "https"}:
+    if scheme_of(settings.url) != "data":
         return [await _from_web(settings, fetching)]
-    if scheme != "data":
-        msg = f"url: {scheme[:20]!r} is not a scheme for attachments; use https, http or a data: URL"
-        raise AttachmentError(msg)
     limit = MAX_BYTES if fetching.max_bytes is None else fetching.max_bytes
     media, content = parse_data_url(settings.url, max_bytes=limit)
     filename = settings.filename or f"attachment.{_EXTENSIONS.get(media.lower(), 'bin')}"
