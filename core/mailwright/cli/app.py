@@ -244,6 +244,83 @@ def auth_logout(name: SavedName) -> None:
     _run(command.logout, name)
 
 
+connections = typer.Typer(no_args_is_help=True, help="Saved connections: make, look at, try, take away.")
+app.add_typer(connections, name="connections")
+NewName = Annotated[str, typer.Argument(help="Its name.")]
+
+
+@connections.command("add")
+def connections_add(
+    name: NewName,
+    provider: Annotated[str | None, typer.Option(help="A service (see: mailwright providers), or smtp.")] = None,
+    address: Annotated[str | None, typer.Option(help="Mail address: names the provider and the user.")] = None,
+    auth_: Annotated[str | None, typer.Option("--auth", help="basic, oauth2, none, or a plugin's.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE of the document; auth.user=…; repeat it.")
+    ] = None,
+    secret: Annotated[list[str] | None, typer.Option(help="Field of auth whose value is asked for; repeat it.")] = None,
+    keep: Annotated[
+        Literal["keyring", "file"] | None, typer.Option(help="Where secrets go; default: keyring if any.")
+    ] = None,
+    project: Annotated[bool, typer.Option("--project", help="Into ./mailwright.toml instead of your folder.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace one of this name.")] = False,
+) -> None:
+    """Make one by questions; options answer them."""
+    from mailwright.cli import connections as command  # noqa: PLC0415 - only this command needs it
+
+    wanted = command.Wanted(
+        provider=provider, address=address, auth=auth_, set=set_ or (), secrets=secret or (), keep=keep, project=project,
+        replace=replace,
+    )  # fmt: skip
+    _run(command.add, name, wanted)
+
+
+@connections.command("list")
+def connections_list(json: Json = False) -> None:
+    """Names, providers, files."""
+    from mailwright.cli import connections as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.list_, json=json)
+
+
+@connections.command("show")
+def connections_show(name: SavedName, json: Json = False) -> None:
+    """Show one without its secrets, and what to watch out for."""
+    from mailwright.cli import connections as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.show, name, json=json)
+
+
+@connections.command("verify")
+def connections_verify(name: SavedName) -> None:
+    """Connect, encrypt and log in; send nothing."""
+    from mailwright.cli import connections as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.verify, name)
+
+
+@connections.command("remove")
+def connections_remove(
+    name: SavedName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+) -> None:
+    """Take one away, with its secrets and tokens."""
+    from mailwright.cli import connections as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.remove, name, yes=yes)
+
+
+@app.command()
+def discover(
+    address: Annotated[str, typer.Argument(help="A mail address.")],
+    save: Annotated[str | None, typer.Option(help="Save the one you agree to under this name.")] = None,
+    json: Json = False,
+) -> None:
+    """Find the SMTP server of an address: table, Autoconfig, ISPDB, SRV records."""
+    from mailwright.cli import connections as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.discover, address, save=save, json=json)
+
+
 def _options(to: Addresses, cc: Addresses, bcc: Addresses, from_: str | None, reply_to: Addresses, *rest: Any) -> Any:
     from mailwright.cli.letter import Options  # noqa: PLC0415 - after --help
 
