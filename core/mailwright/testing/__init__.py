@@ -16,21 +16,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mailwright.testing.capture import Capture
     from mailwright.testing.sandbox import Sandbox
+    from mailwright.testing.services import Delivered, HttpAnswer, HttpService, ReceivedRequest, SmtpService
     from mailwright.testing.smtp_server import ScriptedServer
     from mailwright.testing.smtp_session import Fault, ReceivedMessage
     from mailwright.testing.token_server import TokenAnswer, TokenServer
 
 _HOME = {
     "Capture": "capture",
+    "Delivered": "services",
     "Fault": "smtp_session",
+    "HttpAnswer": "services",
+    "HttpService": "services",
     "ReceivedMessage": "smtp_session",
+    "ReceivedRequest": "services",
     "Sandbox": "sandbox",
     "ScriptedServer": "smtp_server",
+    "SmtpService": "services",
     "TokenAnswer": "token_server",
     "TokenServer": "token_server",
 }
 
-__all__ = ["Capture", "Fault", "ReceivedMessage", "Sandbox", "ScriptedServer", "TokenAnswer", "TokenServer"]
+__all__ = [
+    "Capture",
+    "Delivered",
+    "Fault",
+    "HttpAnswer",
+    "HttpService",
+    "ReceivedMessage",
+    "ReceivedRequest",
+    "Sandbox",
+    "ScriptedServer",
+    "SmtpService",
+    "TokenAnswer",
+    "TokenServer",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -148,6 +148,11 @@ class ScriptedServer:
         self._used.append(0)
         self._faults.append(fault)
 
+    def mend(self) -> None:
+        """Forget every fault."""
+        self._faults.clear()
+        self._used.clear()
+
     def reply(self, stage: ServerStage, about: str) -> str | None:
         """The script's reply for a stage."""
         wanted = self._replies.get(stage)

@@ -28,7 +28,7 @@ class SmtpSettings(Settings):
     )
 
     def __attrs_post_init__(self) -> None:
-        if not self.host or any(char.isspace() or ord(char) < 33 for char in self.host):
+        if not self.host or not self.host.isprintable() or any(char.isspace() for char in self.host):
             msg = f"host: {self.host!r} is not a host name"
             raise ConfigurationError(msg)
         if self.port is not None and not 1 <= self.port <= 65535:

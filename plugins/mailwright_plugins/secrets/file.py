@@ -20,8 +20,8 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def _read(name: str) -> str:
-    path = Path(name).expanduser()
     try:
+        path = Path(name).expanduser()
         with open(path, "rb", opener=_without_waiting) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
@@ -33,6 +33,9 @@ def _read(name: str) -> str:
             text = file.read(MAX_BYTES + 1)
     except OSError as error:
         msg = f"file:{name}: {error.strerror}"
+        raise SecretError(msg) from None
+    except (ValueError, RuntimeError) as error:  # a NUL, a lone surrogate, a user without a home
+        msg = f"file:{name!r}: no path of this machine: {error}"
         raise SecretError(msg) from None
     if len(text) > MAX_BYTES:
         msg = f"file:{name}: larger than {MAX_BYTES} bytes, so hardly a secret"
