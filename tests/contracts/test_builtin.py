@@ -15,6 +15,7 @@ from mailwright.testing.contracts import (
     CANARY,
     AttachmentContract,
     AuthContract,
+    PluginContract,
     ProviderContract,
     SecretSchemeContract,
     TransportContract,
@@ -62,6 +63,24 @@ class TestBasicOverHttp(TestBasic):
 class TestOAuth2(AuthContract):
     plugin = P + "auth.oauth2"
     document = {"user": "ann@example.org", "access_token": "literal"}
+
+
+class TestClientCredentials(AuthContract):
+    plugin = P + "auth.client_credentials"
+    documents = {
+        "oauth2_client_credentials": {"user": "ann@example.org", "client_id": "app", "client_secret": "literal"},
+        "entra_certificate": {"user": "ann@example.org", "client_id": "app", "certificate": "literal"},
+    }
+
+
+class TestServiceAccount(AuthContract):
+    plugin = P + "auth.service_account"
+    document = {"user": "ann@example.org", "key": "literal", "client_email": "robot@example.org"}
+
+
+class TestExternalToken(AuthContract):
+    plugin = P + "auth.external_token"
+    document = {"user": "ann@example.org", "supplier": "os:getcwd"}
 
 
 class TestText(AttachmentContract):
@@ -150,3 +169,15 @@ def _fake_keyring(passwords: dict[tuple[str, str], str]) -> dict[str, object]:
     keyring.errors = errors
     keyring.get_password = lambda service, user: passwords.get((service, user))
     return {"keyring": keyring, "keyring.errors": errors}
+
+
+def test_no_built_in_is_forgotten() -> None:
+    import importlib.metadata
+
+    about = {
+        cls.plugin
+        for cls in globals().values()
+        if isinstance(cls, type) and issubclass(cls, PluginContract) and hasattr(cls, "plugin")
+    }
+    points = importlib.metadata.distribution("mailwright").entry_points
+    assert {point.value for point in points if point.group == "mailwright"} <= about

@@ -307,7 +307,7 @@ class NoHttp:
 
 
 def _nothing_there(request: HttpRequest) -> HttpError:
-    return HttpError(f"{urlsplit(request.url).netloc}: there is no network here")
+    return HttpError(f"{urlsplit(request.url).netloc}: there is no network here", permanent=True)
 
 
 class SmtpService:

@@ -59,7 +59,7 @@ class AttachmentContract(SettingsContract):
             first, again = [await self._resolved(record, self._settings(record)) for _ in range(2)]
             assert first, "no part came of it"
             assert [_facts(part) for part in first] == [_facts(part) for part in again]
-            await self._sound(record, self.document)
+            await self._sound(record, self.given(record))
 
         run(law())
 
@@ -69,7 +69,7 @@ class AttachmentContract(SettingsContract):
 
         async def law(changes: Mapping[str, Any]) -> None:
             try:
-                settings = place.load(place.wrap({**self.document, **changes})).attachments[0][1]
+                settings = place.load(place.wrap({**self.given(record), **changes})).attachments[0][1]
             except DocumentError:
                 return
             try:
@@ -87,7 +87,7 @@ class AttachmentContract(SettingsContract):
             if all(not content for _, content in map(_facts, parts) if isinstance(content, bytes | str)):
                 return
             try:
-                await self._prepared(record, self.document, max_bytes=0)
+                await self._prepared(record, self.given(record), max_bytes=0)
             except AttachmentError as error:
                 assert not leaks(error.message)
             else:
@@ -121,7 +121,7 @@ class AttachmentContract(SettingsContract):
 
     def _settings(self, record: AttachmentSource[Any]) -> Any:
         place = self.place(record)
-        return place.load(place.wrap(self.document)).attachments[0][1]
+        return place.load(place.wrap(self.given(record))).attachments[0][1]
 
     def _fetching(self, root: Path, max_bytes: int | None) -> Fetching:
         async def get(url: str) -> Fetched:

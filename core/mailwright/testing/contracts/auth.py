@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 import pytest
 from hypothesis import strategies as st
 
 from mailwright.documents import structure_connection, unstructure_connection
-from mailwright.errors import AuthError, MailwrightError
+from mailwright.errors import AuthError, MailwrightError, SecretError
+from mailwright.oauth import MemoryTokenStore, TokenDesk
 from mailwright.ports import Http
 from mailwright.registry import Kind
 from mailwright.spi import (
@@ -24,7 +25,7 @@ from mailwright.spi import (
     SaslOffer,
     Secret,
 )
-from mailwright.system import SystemClock
+from mailwright.system import SystemClock, SystemEntropy
 from mailwright.testing.contracts.running import CANARY, leaks, run
 from mailwright.testing.contracts.settings import Place, SettingsContract, _holds_secret, _key, setting_fields
 from mailwright.testing.services import NoHttp
@@ -205,12 +206,12 @@ class AuthContract(SettingsContract):
             pytest.skip("not for SMTP")
 
         async def law() -> None:
-            asked = asyncio.Event()
+            asked, enough = asyncio.Event(), asyncio.Event()
 
             async def reveal(secret: Secret) -> str:
                 asked.set()
-                await asyncio.Event().wait()
-                raise AssertionError
+                await enough.wait()
+                raise SecretError("the vault is closed")
 
             authenticator = record.open(self._settings(record), self.target, self._opening(reveal))
             task = asyncio.ensure_future(authenticator.sasl(_private(_EVERYTHING)))
@@ -219,6 +220,7 @@ class AuthContract(SettingsContract):
             waiting.cancel()
             task.cancel()
             await asyncio.gather(task, waiting, return_exceptions=True)
+            enough.set()  # a renewal that others share may go on until its secret comes or fails
             await authenticator.aclose()
 
         run(law())
@@ -228,7 +230,9 @@ class AuthContract(SettingsContract):
     def _settings(self, record: AuthMethod[Any]) -> Any:
         place = self.place(record)
         secrets = {_key(field): CANARY for field in setting_fields(record.settings) if _holds_secret(field)}
-        given: Mapping[str, Any] = {key: CANARY if key in secrets else value for key, value in self.document.items()}
+        given: Mapping[str, Any] = {
+            key: CANARY if key in secrets else value for key, value in self.given(record).items()
+        }
         return place.load(place.wrap(given)).auth[1]
 
     def _open(self, record: AuthMethod[Any], revealed: list[Secret] | None = None) -> Authenticator:
@@ -240,9 +244,16 @@ class AuthContract(SettingsContract):
         return record.open(self._settings(record), self.target, self._opening(reveal))
 
     def _opening(self, reveal: Any) -> Opening:
-        return Opening(
-            connection=ConnectionInfo(provider="smtp", name="law"), http=self.http(), clock=SystemClock(), reveal=reveal
-        )
+        return opening_for(ConnectionInfo(provider="smtp", name="law"), http=self.http(), reveal=reveal)
+
+
+def opening_for(connection: ConnectionInfo, *, http: Http, reveal: Callable[[Secret], Awaitable[str]]) -> Opening:
+    """What core hands to methods and providers; tokens are kept in memory."""
+    clock = SystemClock()
+    desk = TokenDesk(
+        name=connection.name, http=http, reveal=reveal, store=MemoryTokenStore(), clock=clock, entropy=SystemEntropy()
+    )
+    return Opening(connection=connection, http=http, clock=clock, reveal=reveal, tokens=desk)
 
 
 def _private(mechanisms: frozenset[str]) -> SaslOffer:

@@ -33,10 +33,14 @@ class PluginContract:
     Attributes:
         plugin: The module, its dotted name, or any object with hook implementations.
         examples: Inputs generated for each law.
+        document: Valid settings, as the contract's kind says; literals stand for secrets.
+        documents: The same by record name, for plugins that bring several.
     """
 
     plugin: ClassVar[Any]
     examples: ClassVar[int] = 30
+    document: ClassVar[Mapping[str, Any]] = {}
+    documents: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     kind: ClassVar[Kind | None] = None
     _registry: ClassVar[Registry]
 
@@ -83,6 +87,10 @@ class PluginContract:
             return []
         hook = getattr(cls.module(), HOOKS[cls.kind], None)
         return list(hook() or ()) if hook else []
+
+    def given(self, record: Any) -> Mapping[str, Any]:
+        """Valid settings of a record."""
+        return self.documents.get(record.name, self.document)
 
     def every(self, law: Callable[[Any], None], values: SearchStrategy[Any], *, shrink: bool = True) -> None:
         """Check a law for generated values; the smallest that breaks it is shown.

@@ -61,7 +61,7 @@ class ProviderContract(SettingsContract):
 
         def law(changes: dict[str, Any]) -> None:
             try:
-                settings = place.load(place.wrap({**self.document, **changes})).settings
+                settings = place.load(place.wrap({**self.given(record), **changes})).settings
             except DocumentError:
                 settings = base.settings
             target = record.target(settings)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, ClassVar, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import attrs
 import pytest
@@ -51,8 +51,6 @@ class SettingsContract(PluginContract):
         document: A valid document, beside the name or type: keys with values. Literals stand for secrets.
     """
 
-    document: ClassVar[Mapping[str, Any]] = {}
-
     def place(self, record: Any) -> Place:
         """Where the settings of a record stand."""
         raise NotImplementedError
@@ -86,7 +84,7 @@ class SettingsContract(PluginContract):
 
         def law(changes: dict[str, Any]) -> None:
             try:
-                loaded = place.load(place.wrap({**self.document, **changes}))
+                loaded = place.load(place.wrap({**self.given(record), **changes}))
             except DocumentError as error:
                 _told_by_path(error.problems, [place.path(name) for name in names])
             else:
@@ -103,7 +101,7 @@ class SettingsContract(PluginContract):
         def law(change: tuple[str, Any]) -> None:
             name, value = change
             try:
-                place.load(place.wrap({**self.document, name: value}))
+                place.load(place.wrap({**self.given(record), name: value}))
             except DocumentError as error:
                 _told_by_path(error.problems, [place.path(key) for key in names])
 
@@ -113,7 +111,7 @@ class SettingsContract(PluginContract):
         """A key that nobody knows is told, with its path."""
         place = self.place(record)
         with pytest.raises(DocumentError) as caught:
-            place.load(place.wrap({**self.document, _UNKNOWN: 1}))
+            place.load(place.wrap({**self.given(record), _UNKNOWN: 1}))
         assert place.path(_UNKNOWN) in {problem.path for problem in caught.value.problems}
 
     def test_what_is_missing_is_told(self, record: Any) -> None:
@@ -121,7 +119,7 @@ class SettingsContract(PluginContract):
         place = self.place(record)
         for attribute in setting_fields(record.settings):
             if attribute.default is attrs.NOTHING:
-                rest = {key: value for key, value in self.document.items() if key != _key(attribute)}
+                rest = {key: value for key, value in self.given(record).items() if key != _key(attribute)}
                 with pytest.raises(DocumentError) as caught:
                     place.load(place.wrap(rest))
                 assert place.path(_key(attribute)) in {problem.path for problem in caught.value.problems}
@@ -131,18 +129,18 @@ class SettingsContract(PluginContract):
         place, secret = self.place(record), [a for a in setting_fields(record.settings) if _holds_secret(a)]
         if not secret:
             pytest.skip("no secrets")
-        loaded = place.load(place.wrap({**self.document, **{_key(attribute): CANARY for attribute in secret}}))
+        loaded = place.load(place.wrap({**self.given(record), **{_key(attribute): CANARY for attribute in secret}}))
         assert leaks(place.plain(loaded)), "a document that is saved keeps its secrets"
         assert not leaks(repr(loaded), str(loaded), place.masked(loaded)), "a secret is shown"
         for attribute in secret:
             with pytest.raises(DocumentError) as caught:
-                place.load(place.wrap({**self.document, _key(attribute): [CANARY]}))
+                place.load(place.wrap({**self.given(record), _key(attribute): [CANARY]}))
             assert not leaks(str(caught.value), repr(caught.value)), "a secret is shown in an error"
 
     def _valid(self, record: Any) -> Any:
         place = self.place(record)
         try:
-            return place.load(place.wrap(self.document))
+            return place.load(place.wrap(self.given(record)))
         except DocumentError as error:
             raise AssertionError(f"set `document` to valid settings of {record.name}: {error}") from error
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 from hypothesis import strategies as st
 
 from mailwright import mime
@@ -18,8 +18,9 @@ from mailwright.errors import LeaseLost, MailwrightError
 from mailwright.model import Envelope, Message, Report
 from mailwright.registry import Kind
 from mailwright.routing import author_of, endpoint_of, merged_limits
-from mailwright.spi import Authenticator, Opening, Provider, Secret, Submission, Transport
+from mailwright.spi import Authenticator, Provider, Secret, Submission, Transport
 from mailwright.system import SystemClock
+from mailwright.testing.contracts.auth import opening_for
 from mailwright.testing.contracts.plugin import PluginContract
 from mailwright.testing.contracts.running import leaks, run
 from mailwright.testing.laws import fixed_tokens
@@ -48,7 +49,6 @@ class TransportContract(PluginContract):
 
     kind: ClassVar[Kind | None] = "provider"
     service: ClassVar[Callable[[], Service]]
-    document: ClassVar[Mapping[str, Any]] = {}
     examples: ClassVar[int] = 10
 
     # -- all is well
@@ -255,14 +255,13 @@ class TransportContract(PluginContract):
         async with type(self).service() as service:
             await service.make(trouble)
             registry = self.registry()
-            document = {"provider": record.name, **self.document, **service.document}
+            document = {"provider": record.name, **self.given(record), **service.document}
             connection = structure_connection(document, registry)
-            clock = SystemClock()
 
             async def reveal(secret: Secret) -> str:
                 return secret.reference
 
-            opening = Opening(connection=connection.info, http=service.http, clock=clock, reveal=reveal)
+            opening = opening_for(connection.info, http=service.http, reveal=reveal)
             authenticator: Authenticator | None = None
             user = None
             if connection.auth is not None:
@@ -270,13 +269,7 @@ class TransportContract(PluginContract):
                 authenticator = method.open(connection.auth[1], record.target(connection.settings), opening)
                 user = method.user(connection.auth[1])
             if record.open is not None:
-                opening = Opening(
-                    connection=connection.info,
-                    http=service.http,
-                    clock=clock,
-                    reveal=reveal,
-                    authenticator=authenticator,
-                )
+                opening = evolve(opening, authenticator=authenticator)
                 transport = record.open(connection.settings, opening)
             else:
                 from mailwright.transport import SmtpTransport  # noqa: PLC0415 - APIs do without
@@ -286,7 +279,7 @@ class TransportContract(PluginContract):
                     connection,
                     limits=merged_limits(record.limits, connection.limits),
                     authenticator=authenticator,
-                    clock=clock,
+                    clock=opening.clock,
                     explain=record.explain,
                 )
             author = author_of(connection, user)
