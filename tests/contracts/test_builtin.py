@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from mailwright.spi import AuthTarget, Fetched
@@ -29,8 +30,23 @@ class TestGmail(ProviderContract):
     plugin = P + "providers.gmail"
 
 
-class TestOutlook(ProviderContract):
-    plugin = P + "providers.outlook"
+class TestMicrosoft(ProviderContract):
+    plugin = P + "providers.microsoft"
+
+
+class TestServices(ProviderContract):
+    """Some of the table; what each row says is tested where the table is."""
+
+    plugin = P + "providers.services"
+
+    @classmethod
+    def records(cls) -> list[Any]:
+        usable = [record for record in super().records() if not record.unavailable]
+        return usable[::40]
+
+
+class TestQueueSqlite(PluginContract):
+    plugin = P + "queues.sqlite"
 
 
 class TestSmtp(ProviderContract):

@@ -16,12 +16,15 @@ from mailwright.testing.contracts.running import CANARY, leaks, run
 from mailwright.testing.contracts.secret import SecretSchemeContract
 from mailwright.testing.contracts.settings import SettingsContract, settings_documents
 from mailwright.testing.contracts.transport import TransportContract
+from mailwright.testing.queue_contracts import DispatcherContract, LedgerContract
 
 __all__ = [
     "CANARY",
     "AttachmentContract",
     "AuthContract",
+    "DispatcherContract",
     "HooksContract",
+    "LedgerContract",
     "PluginContract",
     "ProviderContract",
     "SecretSchemeContract",

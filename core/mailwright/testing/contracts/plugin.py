@@ -23,7 +23,7 @@ HOOKS: Final[Mapping[Kind, str]] = {
     "secret": "mailwright_secret_schemes",
     "queue": "mailwright_queue_engines",
 }
-_NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:[-_+.][a-z0-9]+)*")
+_NAME: Final = re.compile(r"[a-z0-9]+(?:[-_+.][a-z0-9]+)*")
 IMPORT_MS: Final = 20.0
 
 
