@@ -132,6 +132,18 @@ class TestAttachments:
         assert isinstance(payload, bytes)
         assert payload.strip() == content
 
+    async def test_types_that_are_not_files(self) -> None:
+        letter = {"type": "custom", "content": "Subject: inner\n\nbody", "contentType": "message/rfc822"}
+        [part] = (await arrived({"attachments": [letter]})).iter_attachments()
+        assert part.get_content_type() == "message/rfc822"
+        assert part["Content-Transfer-Encoding"] in {None, "7bit"}
+        assert part.get_payload(0)["Subject"] == "inner"  # type: ignore[union-attr,index]
+        for bad in ("multipart/mixed", "text", "a/b/c", "text/plain; name=x", "text/plain\nX: y"):
+            async with ScriptedServer() as server:
+                custom = {"type": "custom", "content": "x", "contentType": bad}
+                outcome = await run({"attachments": [custom]}, server)
+                assert (outcome.ok, server.commands) == (False, []), bad
+
     async def test_no_attachment(self) -> None:
         assert list((await arrived({})).iter_attachments()) == []
 
