@@ -30,6 +30,7 @@ class TestAtOnce:
         auth = {"type": "basic", "username": "me", "password": "env:NOT_THERE"}
         document = NODE | {
             "bcc": "{{ input.bcc }}",
+            "cc": "{{ 'nobody' }}",
             "subject": "{{ input.name }}\n!",
             "headers": {"X-A": "{{ input.nme }}"},
             "store_result": {"in": "context", "key": "a.b"},
@@ -41,7 +42,7 @@ class TestAtOnce:
             assert server.commands == []
         assert isinstance(outcome.error, DocumentError)
         assert [problem.path for problem in outcome.error.problems] == [
-            "$.bcc", "$.headers.X-A", "$.subject", "$.store_result.key", "$.connection.auth.password",
+            "$.bcc", "$.headers.X-A", "$.cc", "$.subject", "$.store_result.key", "$.connection.auth.password",
         ]  # fmt: skip
         assert outcome.error.code == "ETEMPLATE"
         assert "NOT_THERE" in str(outcome.error)

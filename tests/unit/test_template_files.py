@@ -269,6 +269,12 @@ class TestNode:
         assert problem.path == path
         assert says in problem.message
 
+    def test_beside_mistakes_of_the_document(self, root: Path) -> None:
+        document = NODE | {"content": {"file": "nope.html"}, "priority": "urgent", "subject": "{{ input."}
+        assert {problem.path for problem in check_node(document, attach_root=root)} == {
+            "$.content.file", "$.priority", "$.subject",
+        }  # fmt: skip
+
     def test_without_a_folder(self) -> None:
         [problem] = check_node(NODE | {"content": {"file": "a.html"}})
         assert "attach_root" in problem.message

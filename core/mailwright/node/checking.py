@@ -16,7 +16,7 @@ from mailwright.model import NodeDocument, Trust
 from mailwright.node.problems import checked_message
 from mailwright.node.running import SendEmailNode
 from mailwright.node.state import FlowState
-from mailwright.templates import check_files, check_syntax
+from mailwright.templates import check_file, check_syntax
 
 if TYPE_CHECKING:
     from mailwright.connections import Saved
@@ -137,12 +137,14 @@ def _load(
 ) -> tuple[NodeDocument | None, list[Problem]]:
     registry = registry or _default()
     syntax = _syntax(document)
+    files = trust == "own" or root is not None
+    if files:
+        syntax += check_file(document.get("content", document.get("html")), root)
     try:
-        loaded = structure_node(document, registry, trust=trust, files=trust == "own" or root is not None)
+        loaded = structure_node(document, registry, trust=trust, files=files)
     except DocumentError as error:
         return None, [*error.problems, *syntax]
-    loaded = evolve(loaded, root=root)
-    return loaded, [*syntax, *check_files(loaded)]
+    return evolve(loaded, root=root), syntax
 
 
 def _root(source: object, trust: Trust, attach_root: str | Path | None) -> Path | None:

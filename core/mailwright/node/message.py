@@ -35,8 +35,8 @@ def build_message(document: NodeDocument, rendered: Rendered) -> Message:
 def message_problems(document: NodeDocument, rendered: Rendered) -> list[Problem]:
     """As `build_message`, but every mistake is returned."""
     values, errors = _values(document, rendered)
-    if not errors:
-        errors = _one_by_one(values)
+    told = {path for path, _ in errors}
+    errors += [found for found in _one_by_one(values) if found[0] not in told]
     if not errors:
         try:
             Message(**values)

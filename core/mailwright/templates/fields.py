@@ -153,17 +153,22 @@ def check_syntax(value: object, path: str = "$") -> list[Problem]:
     return list(_syntax(value, path))
 
 
-def check_files(document: NodeDocument) -> list[Problem]:
-    """Compile the template file that a node names, if its name is no template itself."""
-    content = document.content
-    if not isinstance(content, ContentSource) or not content.file or MARK in content.file:
+def check_file(content: object, root: Path | None) -> list[Problem]:
+    """Compile the template file that content names, if its name is no template itself.
+
+    Args:
+        content: Of a raw document.
+        root: Its folder of templates.
+    """
+    name = content.get("file") if isinstance(content, Mapping) else None
+    if not isinstance(name, str) or not name or MARK in name:
         return []
     try:
-        if document.root is None:
+        if root is None:
             raise TemplateError(NO_ROOT)
         from mailwright.templates.files import folder_of  # noqa: PLC0415 - as in compile_template
 
-        folder_of(document.root).check(content.file)
+        folder_of(root).check(name)
     except TemplateError as error:
         return [Problem(code="bad-template", path="$.content.file", message=error.message)]
     return []
