@@ -17,7 +17,7 @@ import pytest
 from mailwright import FlowState, load_node
 from mailwright.cli.journal import Journal
 from mailwright.cli.rows import Rows
-from mailwright.errors import ConfigurationError, DocumentError
+from mailwright.errors import ConfigurationError, DocumentError, MailwrightError
 from mailwright.testing import Fault, ScriptedServer
 
 NODE: dict[str, Any] = {
@@ -213,6 +213,22 @@ class TestJournal:
         with Journal(path, fingerprint="f", resume=True) as journal:
             assert journal.unknown == [2]
         assert [json.loads(line)["status"] for line in path.read_text().splitlines()] == ["sent", "unknown"]
+
+    def test_a_full_disk_leaves_whole_lines(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "r.jsonl"
+        write_all = os.write
+        with Journal(path, fingerprint="f", resume=False) as journal:
+            journal.settle(1, {"status": "sent"})
+            monkeypatch.setattr(os, "write", lambda handle, data: write_all(handle, data[:5]))
+            for attempt in (lambda: journal.committing(1234567), lambda: journal.settle(2, {"status": "sent"})):
+                with pytest.raises(MailwrightError, match="No space left") as caught:
+                    attempt()
+                assert caught.value.permanent is None
+            monkeypatch.undo()
+            journal.settle(3, {"status": "sent"})
+        assert [json.loads(line)["row"] for line in path.read_text().splitlines()] == [1, 3]
+        with Journal(path, fingerprint="f", resume=True) as journal:
+            assert (journal.unknown, journal.settled) == ([], {1, 3})
 
     def test_other_rows_other_files_other_runs(self, tmp_path: Path) -> None:
         path = tmp_path / "r.jsonl"

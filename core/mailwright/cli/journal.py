@@ -8,14 +8,16 @@ and never repeated. A row in neither has not gone.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from mailwright.errors import ConfigurationError
+from mailwright.errors import ConfigurationError, MailwrightError
 
 UNKNOWN = "the run ended while this message was being handed over: it may have been delivered or not"
 
@@ -126,14 +128,26 @@ class Journal:
             raise ConfigurationError(msg) from None
 
     def committing(self, row: int) -> None:
-        """Note that a row may have gone from here on."""
-        os.write(self._journal, b"%d\n" % row)
+        """Note that a row may have gone from here on; where that cannot be written, the row does not go."""
+        self._append(self._journal, b"%d\n" % row)
 
     def settle(self, row: int, result: Mapping[str, Any]) -> None:
         """Write a receipt."""
         line = json.dumps({"row": row, **result}, ensure_ascii=False, separators=(",", ":")) + "\n"
-        os.write(self._receipts, line.encode())
+        self._append(self._receipts, line.encode())
         self.settled.add(row)
+
+    def _append(self, handle: int, data: bytes) -> None:
+        """Write a whole line or none of it."""
+        size = os.fstat(handle).st_size
+        try:
+            if os.write(handle, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(handle, size)
+            msg = f"{self._path}: cannot be written: {error.strerror}; make room, then go on with --resume"
+            raise MailwrightError(msg, permanent=None) from None
 
 
 def _lines(handle: int) -> list[bytes]:
