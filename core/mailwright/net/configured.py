@@ -97,6 +97,9 @@ class ConfiguredHttp:
                     yield _Stream(response, max_bytes)
                 finally:
                     await response.aclose()
+        except ValueError as error:  # httpx2 checks the proxy's scheme when it is used
+            msg = "$.proxy: not a proxy that can be used; write http://HOST:PORT or socks5://HOST:PORT"
+            raise HttpError(msg, permanent=True) from error
         except httpx2.ConnectError as error:
             msg = f"{httpx2.URL(request.url).host}: {error}"
             raise HttpError(msg) from error

@@ -117,14 +117,14 @@ def _no_constant(word: str) -> NoReturn:
 
 def _refused(values: dict[str, Any], status: int) -> NoReturn:
     """Oauthlib knows the codes; what it does not know it hands on as a custom error."""
-    error, description = str(values.get("error") or "")[:80], ""
+    error, description = (_shown(values.get(name) or "") for name in ("error", "error_description"))
     try:
-        parse_token_response(json.dumps({**values, "error": error or "error"}), scope=None)
+        parse_token_response(json.dumps({"error": error or "error", "error_description": description}), scope=None)
     except OAuth2Error as known:
-        error, description = str(known.error or error), str(known.description or "")
+        error, description = str(known.error if error else ""), str(known.description or "")
     transient = error in {"temporarily_unavailable", "server_error", "slow_down", "authorization_pending"}
-    said = f": {_shown(description)}" if description else ""
-    raise Refusal(f"it answered {error or status}{said}", error=error, permanent=not transient)
+    said = f": {description}" if description else ""
+    raise Refusal(f"it answered {error[:80] or status}{said}", error=error, permanent=not transient)
 
 
 def _busy(message: str, *, status: int, response: HttpResponse) -> NoReturn:
