@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import parse_qs, quote, quote_plus, urlsplit
 
 import pytest
 
@@ -23,8 +23,9 @@ from mailwright import DocumentError, Mailer, MailwrightError, Message, SendErro
 from mailwright.errors import AuthError, ConfigurationError, HttpError, SecretError
 from mailwright.net import ConfiguredHttp
 from mailwright.oauth import FileTokenStore, MemoryTokenStore, Source, TokenDesk
+from mailwright.oauth.login import Login
 from mailwright.ports import HttpRequest
-from mailwright.spi import AuthTarget, ClientGrant, RefreshGrant, Secret
+from mailwright.spi import AuthTarget, ClientGrant, LoginUrls, RefreshGrant, Secret
 from mailwright.system import SystemEntropy
 from mailwright.testing import ScriptedServer, TokenAnswer, TokenServer
 
@@ -206,6 +207,46 @@ async def test_o01_records_grants_and_sources_do_not_show_themselves(
     await made.token()
     text = "".join(map(repr, (made, made.grant, vars(made), await made.state())))
     assert "canary" not in text
+
+
+async def test_o01_a_login_that_fails_shows_neither_code_nor_verifier(
+    store: FileTokenStore, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The token server repeats all it was sent: authorization code, PKCE verifier, client secret."""
+    caplog.set_level(logging.DEBUG)
+    lines: list[str] = []
+    visits: list[asyncio.Task[None]] = []
+
+    async def visit(url: str) -> None:
+        query = parse_qs(urlsplit(url).query)
+        there = urlsplit(query["redirect_uri"][0])
+        reader, writer = await asyncio.open_connection(there.hostname, there.port)
+        writer.write(f"GET /?state={query['state'][0]}&code=canary-code-5 HTTP/1.1\r\n\r\n".encode())
+        assert b"200 OK" in await reader.read()
+        writer.close()
+
+    async with TokenServer() as server:
+
+        def echo(form: dict[str, str]) -> None:
+            server.answers = [
+                TokenAnswer(status=400, body={"error": "invalid_grant", "error_description": " ".join(form.values())})
+            ]
+
+        server.on_request = echo
+        made = source(
+            server, store, clock, client_secret=Secret(CANARIES["client_secret"]), refresh_token=None,
+            login=LoginUrls(authorize="https://login.example.org/authorize"),
+        )  # fmt: skip
+        person = Login(made, user="me@example.org", clock=clock, entropy=SystemEntropy(), tell=lines.append)
+        with pytest.raises(AuthError) as caught:
+            await person.by_browser(lambda url: bool(visits.append(asyncio.ensure_future(visit(url)))))
+        await visits[0]
+    [form] = server.requests
+    assert form["grant_type"] == "authorization_code"
+    assert form["code"] == "canary-code-5"
+    for secret in (form["code"], form["code_verifier"], form["client_secret"]):
+        for shown in forms(secret):
+            assert shown not in f"{caught.value}{caplog.text}{lines}"
 
 
 # -- O02, O03, O04: where credentials go
