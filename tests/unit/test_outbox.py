@@ -287,6 +287,13 @@ async def test_a_wrong_password_holds_messages_back_and_fails_none(world: World)
         assert (await world.try_once(outbox, job_id)).state == "sent"
 
 
+async def test_a_server_that_wants_a_login_fails_no_message(world: World) -> None:
+    world.transport().answers.append(reject(530, "5.7.0"))
+    async with world.outbox() as outbox:
+        job = await world.try_once(outbox, (await outbox.enqueue(MESSAGE)).job_id or "")
+    assert (job.state, job.reason) == ("queued", "set-up: 530 5.7.0")
+
+
 async def test_the_next_connection_is_used_where_nothing_was_delivered(world: World) -> None:
     world.transport("a").answers.append(SessionError("refused"))
     async with world.outbox() as outbox:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,11 +28,12 @@ def status(code: int, text: str = "", enhanced: str | None = None) -> RecipientS
         (452, "4.2.2", "The recipient's inbox is full", "full"),
         (452, None, "mailbox full", "full"),
         (421, None, "Service not available, closing", "unreachable"),
+        (530, "5.7.0", "Authentication required", "set-up"),
         (451, "4.3.0", "Local error in processing", "other"),
     ],
 )
 def test_the_kind_of_trouble_is_read_from_the_reply(code: int, enhanced: str | None, text: str, trouble: str) -> None:
-    assert trouble_of([status(code, text, enhanced)], None) == trouble
+    assert trouble_of([evolve(status(code, text, enhanced), permanent=False)], None) == trouble
 
 
 def test_trouble_without_a_reply() -> None:

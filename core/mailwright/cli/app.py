@@ -344,3 +344,9 @@ def _run(command: Any, *arguments: Any, **options: Any) -> None:
     except KeyboardInterrupt:
         code = 130
     raise typer.Exit(code)
+
+
+from mailwright.cli.outbox import app as _outbox  # noqa: E402 - its commands use `run_command`
+
+run_command = _run
+app.add_typer(_outbox, name="outbox")

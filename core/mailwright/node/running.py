@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
@@ -80,7 +81,8 @@ class SendEmailNode:
         registry: Plugins; default: the process's.
         connections: Where names of connections are looked up.
         mailer: Sends instead of the document's connection; not closed by the node.
-        outbox: Takes asynchronous runs on durably; it needs a saved connection.
+        outbox: Takes asynchronous runs on durably; it needs a saved connection. Default: that of ``MAILWRIGHT_OUTBOX``;
+            without one they run here.
         retries: Further tries, where the connection says nothing.
         attachment_limit: Octets of one attachment; None: no limit.
         attach_root: Folder that ``file`` attachments may come from.
@@ -140,11 +142,12 @@ class SendEmailNode:
             await kept.aclose()
 
     def run_sync(self, state: FlowState | None = None) -> NodeOutcome:
-        """`run` for code without an event loop. An asynchronous node has ended when this returns."""
+        """`run` for code without an event loop. An asynchronous node has ended, or is in the outbox, when this returns."""
         from mailwright import background  # noqa: PLC0415 - only the sync twin needs a thread
 
         async def whole() -> NodeOutcome:
-            return await (await self.run(state)).wait()
+            outcome = await self.run(state)
+            return outcome if callable(outcome._later) else await outcome.wait()  # noqa: SLF001 - our own record
 
         return background.run(whole())
 
@@ -168,8 +171,8 @@ class SendEmailNode:
             problems += await self._sender_problems(sender, message)
             if problems or message is None:
                 return self._finish(self.failed(state, as_error(problems)))
-            if self.document.execute_async and self._outbox is not None:
-                return self._finish(await self._enqueued(self._outbox, state, message))
+            if self.document.execute_async and (outbox := self._durable(mailer)) is not None:
+                return self._finish(await self._enqueued(outbox, state, message))
             if self.document.execute_async:
                 outcome = self._detach(state, message, sender, own)
                 own = None  # the task closes it
@@ -325,6 +328,16 @@ class SendEmailNode:
             self._on_result(outcome)
         return outcome
 
+    def _durable(self, mailer: Sender | None) -> Outbox | None:
+        """The outbox that was handed in, or is configured; who hands in a mailer wants that one."""
+        url = os.environ.get("MAILWRIGHT_OUTBOX")
+        if self._outbox is not None or not url or mailer is not None or self._mailer is not None:
+            return self._outbox
+        from mailwright.outbox import Outbox  # noqa: PLC0415 - only where one is configured
+
+        options = {name: value for name, value in self._options.items() if name != "retries"}
+        return Outbox(url, registry=self._registry, **options)
+
     async def _enqueued(self, outbox: Outbox, state: FlowState, message: Message) -> NodeOutcome:
         """Stored durably when this returns; a worker sends it, here or elsewhere."""
         names = [item for item in self.document.connection if isinstance(item, str)]
@@ -332,17 +345,28 @@ class SendEmailNode:
             if len(names) != len(self.document.connection):
                 msg = "$.connection: an outbox sends over saved connections; name one instead of writing it here"
                 raise ConfigurationError(msg)
-            queued = await outbox.enqueue(message, connection=names or None, on_unknown=self.document.on_unknown)
+            try:
+                queued = await outbox.enqueue(message, connection=names or None, on_unknown=self.document.on_unknown)
+            finally:
+                await self._let_go(outbox)
         except MailwrightError as error:
             return self.failed(state, error)
         result = {"status": "queued", "id": queued.job_id, "messageId": queued.message_id}
 
         async def final() -> NodeOutcome:
-            receipt = await outbox.wait(str(queued.job_id))
+            try:
+                receipt = await outbox.wait(str(queued.job_id))
+            finally:
+                await self._let_go(outbox)
             return stored if receipt is None else self.settled(state, receipt)
 
         stored = evolve(self._stored(state, result, None, queued), later=final)
         return stored
+
+    async def _let_go(self, outbox: Outbox) -> None:
+        """One that is only configured is opened for the time being."""
+        if outbox is not self._outbox:
+            await outbox.aclose()
 
     @staticmethod
     def _named(message: Message) -> Message:

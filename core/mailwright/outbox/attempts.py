@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 from mailwright.errors import MailwrightError, Stage, Veto
 from mailwright.model import Envelope, Receipt, RecipientStatus, Report
 from mailwright.outbox import results
-from mailwright.outbox.policy import RetryPolicy, trouble_of
+from mailwright.outbox.policy import RetryPolicy, trouble_of, wants_login
 from mailwright.spi import Verdict
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def refused(addresses: Iterable[str], *, stage: Stage, permanent: bool = True) -
 def soften(report: Report) -> Report:
     """A wrong password or an unreachable host must not fail every message that waits: it may be mended."""
     error = report.error
-    if error is None or error.stage not in _BEFORE_MAIL or isinstance(error, Veto):
-        return report
+    ours = error is not None and error.stage in _BEFORE_MAIL and not isinstance(error, Veto)
     statuses = tuple(
-        evolve(status, permanent=False) if status.outcome == "rejected" else status for status in report.statuses
+        evolve(status, permanent=False) if status.permanent and (ours or wants_login(status.reply)) else status
+        for status in report.statuses
     )
     return evolve(report, statuses=statuses)
 

@@ -93,8 +93,15 @@ def trouble_of(statuses: Sequence[RecipientStatus], error: MailwrightError | Non
     return "unreachable"
 
 
+def wants_login(reply: Reply | None) -> bool:
+    """Whether a server refused us and not the message: no login, or not this one (RFC 4954 §6)."""
+    return reply is not None and reply.protocol == "smtp" and reply.code in {530, 534, 535, 538}
+
+
 def _by_reply(reply: Reply) -> Trouble:
     enhanced = reply.enhanced or ""
+    if wants_login(reply):
+        return "set-up"
     if reply.code == 429 or enhanced in {"4.7.28", "4.7.650", "4.5.3"}:
         return "throttled"
     if reply.code in {450, 451} and (enhanced in {"4.7.1", "4.7.0", "4.2.0"} or _GREYLISTED.search(reply.text)):

@@ -221,7 +221,7 @@ class _Attempt:
                 raise self._lost
             if self._unwritten is not None and not self._committed:
                 raise self._unwritten
-            report = soften(report) if not self._committed else report
+            report = soften(report)
             receipt = merged(receipt, report, stored.envelope)
             provider = self.route.connection.provider if self.route else receipt.provider
             receipt = evolve(receipt, size=size or receipt.size, provider=provider)

@@ -1,0 +1,174 @@
+"""`mailwright outbox …`: commands and their options; what they do is in `outbox_work` and `outbox_look`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="outbox",
+    help="Durable sending: work, look, and intervene.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+suppressions = typer.Typer(
+    help="Addresses that are not mailed to any more.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(suppressions, name="suppressions")
+
+Url = Annotated[
+    str | None,
+    typer.Option("--outbox", envvar="MAILWRIGHT_OUTBOX", show_envvar=True, help="sqlite:///file, postgresql://…, …"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids of messages.")]
+State = Annotated[str | None, typer.Option("--state", help="All in this state; several with commas.")]
+Tag = Annotated[str | None, typer.Option("--tag", help="All with this tag.")]
+Days = Annotated[float | None, typer.Option("--older-than", help="All unchanged for so many days.")]
+AttachRoot = Annotated[Path | None, typer.Option(help="Folder that file attachments may come from.")]
+
+
+def _run(module: str, name: str, *arguments: Any, **options: Any) -> None:
+    from importlib import import_module  # noqa: PLC0415 - after --help
+
+    from mailwright.cli.app import run_command  # noqa: PLC0415
+
+    run_command(getattr(import_module(f"mailwright.cli.{module}"), name), *arguments, **options)
+
+
+@app.command()
+def init(outbox: Url = None) -> None:
+    """Make the outbox; safe to repeat."""
+    _run("outbox_look", "migrate", outbox)
+
+
+@app.command()
+def migrate(outbox: Url = None) -> None:
+    """Bring its tables up to date; safe to repeat."""
+    _run("outbox_look", "migrate", outbox)
+
+
+@app.command()
+def work(
+    outbox: Url = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Messages under way at one time.")] = 20,
+    metrics: Annotated[str | None, typer.Option(help="HOST:PORT for /metrics and /healthz.")] = None,
+    until_empty: Annotated[bool, typer.Option("--until-empty", help="End when nothing is due any more.")] = False,
+) -> None:
+    """Send what is due. SIGTERM or Ctrl-C lets messages under way end."""
+    _run("outbox_work", "work", outbox, concurrency=concurrency, metrics=metrics, until_empty=until_empty)
+
+
+@app.command()
+def enqueue(
+    node: Annotated[Path, typer.Argument(help="A node document.")],
+    outbox: Url = None,
+    state: Annotated[Path | None, typer.Option("--state", help="The flow's state.")] = None,
+    each: Annotated[Path | None, typer.Option(help="One message for each row of a CSV or JSON lines file.")] = None,
+    at: Annotated[str | None, typer.Option(help="Not before: 2026-12-24T18:00+01:00.")] = None,
+    priority: Annotated[int, typer.Option(help="Higher goes first.")] = 0,
+    tag: Annotated[list[str] | None, typer.Option(help="To filter by; repeat it.")] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: the same key is stored once.")] = None,
+    hold: Annotated[bool, typer.Option("--hold", help="Store it held.")] = False,
+    attach_root: AttachRoot = None,
+    json: Json = False,
+) -> None:
+    """Store a node's message, or one for each row; a worker sends it."""
+    _run(
+        "outbox_work", "enqueue", node, outbox, state=state, each=each, at=at, priority=priority, tags=tuple(tag or ()),
+        key=key, hold=hold, attach_root=attach_root, json=json,
+    )  # fmt: skip
+
+
+@app.command("list")
+def list_(
+    outbox: Url = None,
+    state: State = None,
+    tag: Tag = None,
+    limit: Annotated[int, typer.Option(min=1, max=10000)] = 30,
+    before: Annotated[str | None, typer.Option(help="Older than this id: the next page.")] = None,
+    json: Json = False,
+) -> None:
+    """Newest first."""
+    _run("outbox_look", "list_", outbox, state=state, tag=tag, limit=limit, before=before, json=json)
+
+
+@app.command()
+def show(job: Annotated[str, typer.Argument(help="Id.")], outbox: Url = None, json: Json = False) -> None:
+    """What became of one message, recipient by recipient."""
+    _run("outbox_look", "show", job, outbox, json=json)
+
+
+@app.command()
+def stats(outbox: Url = None, tag: Tag = None, json: Json = False) -> None:
+    """Messages by state."""
+    _run("outbox_look", "stats", outbox, tag=tag, json=json)
+
+
+@app.command()
+def watch(
+    outbox: Url = None,
+    tag: Tag = None,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
+) -> None:
+    """A live table: states, rates, ages, next tries."""
+    _run("outbox_watch", "watch", outbox, tag=tag, every=every, once=once)
+
+
+def _verb(verb: str, says: str) -> None:
+    def command(
+        ids: Ids = None, outbox: Url = None, state: State = None, tag: Tag = None, older_than: Days = None,
+        json: Json = False,
+    ) -> None:  # fmt: skip
+        _run("outbox_look", "change", verb, ids, outbox, state=state, tag=tag, older_than=older_than, json=json)
+
+    command.__doc__ = says
+    app.command(verb)(command)
+
+
+for _name, _says in (
+    ("retry", "Send again what failed, was held, cancelled or is unknown (it may then arrive twice)."),
+    ("cancel", "Never send what is not on its way yet."),
+    ("hold", "Keep back what is not on its way yet."),
+    ("release", "Send what was held."),
+    ("purge", "Forget what has ended."),
+):
+    _verb(_name, _says)
+
+
+@suppressions.command("list")
+def suppressions_list(outbox: Url = None, json: Json = False) -> None:
+    """All of them."""
+    _run("outbox_look", "suppressed", outbox, json=json)
+
+
+@suppressions.command("add")
+def suppressions_add(
+    addresses: Annotated[list[str], typer.Argument()],
+    outbox: Url = None,
+    reason: Annotated[str, typer.Option()] = "by hand",
+    days: Annotated[float, typer.Option(min=0.001)] = 90.0,
+) -> None:
+    """Do not mail to these addresses."""
+    _run("outbox_look", "suppress", addresses, outbox, reason=reason, days=days)
+
+
+@suppressions.command("remove")
+def suppressions_remove(addresses: Annotated[list[str], typer.Argument()], outbox: Url = None) -> None:
+    """Mail to these addresses again."""
+    _run("outbox_look", "unsuppress", addresses, outbox)
+
+
+@suppressions.command("import")
+def suppressions_import(
+    file: Annotated[Path, typer.Argument(help="An address a line.")],
+    outbox: Url = None,
+    reason: Annotated[str, typer.Option()] = "imported",
+    days: Annotated[float, typer.Option(min=0.001)] = 3650.0,
+) -> None:
+    """Do not mail to the addresses in a file."""
+    _run("outbox_look", "suppress_file", file, outbox, reason=reason, days=days)

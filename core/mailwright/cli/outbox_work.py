@@ -1,0 +1,183 @@
+"""`mailwright outbox work | enqueue`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from mailwright import FlowState, Outbox, Receipt, SendEmailNode, background, load_node
+from mailwright.cli.output import DELIVERED, WRONG, read_state, show_json
+from mailwright.cli.rows import Rows
+from mailwright.errors import ConfigurationError, MailwrightError
+from mailwright.outbox import metrics as figures
+
+_BATCH: Final = 100
+"""Rows that share a transaction."""
+
+
+def work(url: str | None, *, concurrency: int, metrics: str | None, until_empty: bool) -> int:
+    """Send until told to stop."""
+    place = None if metrics is None else _place(metrics)
+
+    async def whole() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError):  # Windows
+                loop.add_signal_handler(number, stop.set)
+        async with Outbox(url) as outbox, _served(outbox, place):
+            sys.stderr.write(f"working on {outbox.url}, {concurrency} at a time\n")
+            watcher = asyncio.create_task(_until_empty(outbox, stop)) if until_empty else None
+            await outbox.work(concurrency=concurrency, stop=stop)
+            if watcher is not None:
+                watcher.cancel()
+                await asyncio.gather(watcher, return_exceptions=True)
+            done = ", ".join(f"{count} {name}" for name, count in sorted(outbox.counts.items()))
+            sys.stderr.write(f"ended: {done or 'nothing to do'}\n")
+
+    asyncio.run(whole())
+    return DELIVERED
+
+
+async def _until_empty(outbox: Outbox, stop: asyncio.Event) -> None:
+    while True:
+        found = await outbox.stats()
+        if not found["due"] and not found.get("sending") and not found.get("unknown"):
+            stop.set()
+            return
+        await asyncio.sleep(0.1)
+
+
+def _place(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        msg = f"--metrics: {text!r} is not HOST:PORT, such as 127.0.0.1:9464"
+        raise ConfigurationError(msg)
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+@contextlib.asynccontextmanager
+async def _served(outbox: Outbox, place: tuple[str, int] | None) -> AsyncIterator[None]:
+    """``GET /metrics`` and ``GET /healthz``; nothing else is understood."""
+    if place is None:
+        yield
+        return
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(10):
+                head = await reader.readuntil(b"\r\n\r\n")
+                status, body = await _answer(outbox, head.split(b"\r\n", 1)[0])
+                lines = (
+                    f"HTTP/1.1 {status}", "Content-Type: text/plain; version=0.0.4; charset=utf-8",
+                    f"Content-Length: {len(body)}", "Connection: close", "", "",
+                )  # fmt: skip
+                writer.write("\r\n".join(lines).encode() + body)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, place[0], place[1], limit=8192)
+    host, port = server.sockets[0].getsockname()[:2]
+    sys.stderr.write(f"metrics on http://{host}:{port}/metrics\n")
+    try:
+        yield
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def _answer(outbox: Outbox, request: bytes) -> tuple[str, bytes]:
+    if request.split(b" ")[:2] not in ([b"GET", b"/metrics"], [b"GET", b"/healthz"]):
+        return "404 Not Found", b"/metrics and /healthz\n"
+    try:
+        found = await outbox.stats()
+    except MailwrightError:
+        return "503 Service Unavailable", b"the outbox's database does not answer\n"
+    if b"/healthz" in request:
+        return "200 OK", b"ok\n"
+    return "200 OK", figures.text(found, outbox.counts).encode()
+
+
+def enqueue(
+    node: Path,
+    url: str | None,
+    *,
+    state: Path | None,
+    each: Path | None,
+    at: str | None,
+    priority: int,
+    tags: tuple[str, ...],
+    key: str | None,
+    hold: bool,
+    attach_root: Path | None,
+    json: bool,
+) -> int:
+    """Store one message, or one for each row."""
+    loaded = load_node(node, attach_root=attach_root)
+    names = [name for name in loaded.document.connection if isinstance(name, str)]
+    if len(names) != len(loaded.document.connection) or not names:
+        msg = "$.connection: name saved connections; the outbox stores no connection documents"
+        raise ConfigurationError(msg)
+    options: dict[str, Any] = {
+        "connection": names, "at": None if at is None else _moment(at), "priority": priority, "tags": tags,
+        "hold": hold, "on_unknown": loaded.document.on_unknown,
+    }  # fmt: skip
+    common = read_state(state)
+
+    async def whole() -> list[Receipt]:
+        async with Outbox(url, attach_root=attach_root) as outbox:
+            if each is None:
+                return [await outbox.enqueue(loaded.message(common), idempotency_key=key, **options)]
+            if key is not None:
+                raise ConfigurationError("--key: is for one message; rows have keys of their own, made of the file")
+            return [receipt async for receipt in _rows(outbox, loaded, Rows.of(each), common, options)]
+
+    receipts = background.run(whole())
+    bad = [receipt for receipt in receipts if receipt.error is not None]
+    if json:
+        stored = [{"id": r.job_id, "messageId": r.message_id} for r in receipts if r.error is None]
+        errors = [{"row": r.index, "message": r.error.message} for r in bad if r.error is not None]
+        show_json({"ok": not bad, "queued": stored, "errors": errors})
+    else:
+        for receipt in bad:
+            assert receipt.error is not None
+            sys.stderr.write(f"error: row {receipt.index}: {receipt.error.message}\n")
+        if len(receipts) == 1 and not bad:
+            sys.stdout.write(f"queued {receipts[0].job_id}\n")
+        else:
+            sys.stdout.write(f"queued {len(receipts) - len(bad)} messages\n")
+    return WRONG if bad else DELIVERED
+
+
+async def _rows(
+    outbox: Outbox, node: SendEmailNode, rows: Rows, common: FlowState, options: dict[str, Any]
+) -> AsyncIterator[Receipt]:
+    """A row is stored once however often the command is run: its key is made of the file and its number."""
+
+    async def one(number: int, state: FlowState) -> Receipt:
+        try:
+            key = f"{rows.fingerprint}:{number}"
+            return await outbox.enqueue(node.message(state), idempotency_key=key, **options)
+        except MailwrightError as error:
+            return Receipt(message_id="", error=error, index=number)
+
+    waiting = rows.states(common)
+    while batch := list(islice(waiting, _BATCH)):
+        for receipt in await asyncio.gather(*(one(number, state) for number, state in batch)):
+            yield receipt
+
+
+def _moment(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        msg = f"--at: {text!r} is not a time such as 2026-12-24T18:00+01:00"
+        raise ConfigurationError(msg) from None
+    return found if found.utcoffset() is not None else found.astimezone()
