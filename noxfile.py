@@ -1,4 +1,4 @@
-"""Sessions: tests (the default), contrib, parsers, lint, types, docs, bench."""
+"""Sessions: tests (the default), contrib, parsers, lint, types, docs, crash, bench."""
 
 from __future__ import annotations
 
@@ -119,6 +119,13 @@ def docs(session: nox.Session) -> None:
     """Run every example of the docs."""
     install(session, "-e", ".[cli,testing]", *nox.project.dependency_groups(PROJECT, "tests"))
     session.run("pytest", "-q", "tests/docs", *session.posargs)
+
+
+@nox.session
+def crash(session: nox.Session) -> None:
+    """Kill enqueuers and workers two hundred times (or: nox -s crash -- KILLS URL); prints the figures."""
+    install(session, "-e", ".[cli,testing]", *nox.project.dependency_groups(PROJECT, "tests"))
+    session.run("python", "tests/crash/chaos.py", *(session.posargs or ["200"]))
 
 
 @nox.session

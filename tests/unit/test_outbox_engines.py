@@ -6,6 +6,8 @@ import asyncio
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from mailwright.outbox.places import masked, open_ledger
 from mailwright.spi import Clock, Dispatcher, Ledger, Selection
 from mailwright.system import SystemClock
 from mailwright.testing.queue_contracts import DispatcherContract, LedgerContract, job
+from mailwright_plugins.queues.sqlite import files
 from mailwright_plugins.queues.sqlite.ledger import SqliteLedger
 
 
@@ -48,6 +51,18 @@ async def test_the_file_is_its_owners_only(tmp_path: Path) -> None:
     assert "outbox.db-wal" in modes
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_opening_it_again_takes_no_lock_away(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    first = files.connect(path)
+    files.migrate(first, path)
+    first.execute("BEGIN IMMEDIATE")
+    files.connect(path).close()
+    other = f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+    done = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True, check=False)
+    first.close()
+    assert "database is locked" in done.stderr
 
 
 async def test_q02_every_write_waits_for_the_disk(tmp_path: Path) -> None:

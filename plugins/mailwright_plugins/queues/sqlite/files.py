@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -57,9 +58,14 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _make(path: Path) -> None:
-    """SQLite gives its side files the mode of the main one, so it is enough to make that one right."""
+    """SQLite gives its side files the mode of the main one, so it is enough to make that one right.
+
+    A file that is there is never opened beside SQLite: closing it again would take away all locks this process has on it
+    (sqlite.org/howtocorrupt.html §2.2).
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> int:
