@@ -41,7 +41,7 @@ class Figures:
 
     @property
     def killed(self) -> int:
-        return sum(count for name, count in self.kills.items() if not name.startswith("SIGSTOP"))
+        return sum(count for name, count in self.kills.items() if not name.startswith(("SIGSTOP", "exit")))
 
     def __str__(self) -> str:
         kills = ", ".join(f"{name} {count}" for name, count in sorted(self.kills.items()))

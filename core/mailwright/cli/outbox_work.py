@@ -134,7 +134,7 @@ def enqueue(
     async def whole() -> list[Receipt]:
         async with Outbox(url, attach_root=attach_root) as outbox:
             if each is None:
-                return [await outbox.enqueue(loaded.message(common), idempotency_key=key, **options)]
+                return [await outbox.enqueue(await loaded.message(common), idempotency_key=key, **options)]
             if key is not None:
                 raise ConfigurationError("--key: is for one message; rows have keys of their own, made of the file")
             return [receipt async for receipt in _rows(outbox, loaded, Rows.of(each), common, options)]
@@ -164,7 +164,7 @@ async def _rows(
     async def one(number: int, state: FlowState) -> Receipt:
         try:
             key = f"{rows.fingerprint}:{number}"
-            return await outbox.enqueue(node.message(state), idempotency_key=key, **options)
+            return await outbox.enqueue(await node.message(state), idempotency_key=key, **options)
         except MailwrightError as error:
             return Receipt(message_id="", error=error, index=number)
 
