@@ -688,12 +688,12 @@ class QueueEngine:
     Attributes:
         schemes: Of its URLs.
         ledger: Opens the ledger; None: the URL names one (``?ledger=``).
-        dispatcher: Opens the dispatcher; None: the ledger's own leases.
+        dispatcher: Opens the dispatcher; None, or giving None: the ledger's own leases.
     """
 
     schemes: tuple[str, ...]
     ledger: Callable[[str, Clock], Awaitable[Ledger]] | None = None
-    dispatcher: Callable[[str, Ledger, Clock], Awaitable[Dispatcher]] | None = None
+    dispatcher: Callable[[str, Ledger, Clock], Awaitable[Dispatcher | None]] | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.ledger is None and self.dispatcher is None:

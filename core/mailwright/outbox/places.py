@@ -55,4 +55,5 @@ async def open_dispatcher(url: str, ledger: Ledger, registry: Registry, clock: C
     from mailwright.outbox.leases import LeaseDispatcher  # noqa: PLC0415 - not every engine needs it
 
     engine = registry.queue_engine(_scheme(url))
-    return LeaseDispatcher(ledger) if engine.dispatcher is None else await engine.dispatcher(url, ledger, clock)
+    found = None if engine.dispatcher is None else await engine.dispatcher(url, ledger, clock)
+    return LeaseDispatcher(ledger) if found is None else found
