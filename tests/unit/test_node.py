@@ -294,6 +294,22 @@ class TestAsynchronous:
         assert outcome._later is not None
         assert outcome._later.done()
 
+    @pytest.mark.parametrize("later", [False, True])
+    async def test_a_callback_may_wait_and_what_it_raises_is_logged(
+        self, later: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        seen: list[str] = []
+
+        async def told(outcome: NodeOutcome) -> None:
+            await asyncio.sleep(0)
+            seen.append(outcome.result["status"])
+            raise RuntimeError("a bug of the caller")
+
+        outcome = await load({"execute_async": later}, mailer=FakeMailer(), on_result=told).run(STATE)
+        assert (await outcome.wait()).ok
+        assert seen == ["sent"]
+        assert "a bug of the caller" in caplog.text
+
     async def test_waiting_for_a_plain_outcome(self) -> None:
         outcome = await run()
         assert await outcome.wait() is outcome

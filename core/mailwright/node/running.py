@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mailwright.registry import Registry
     from mailwright.templates.isolated import RenderProcess
 
+_log = logging.getLogger("mailwright.node")
 RETRIES: Final = 3
 ATTACHMENT_LIMIT: Final = 10 * 1024 * 1024
 """Octets of one attachment. Both are what the original node's vendor states; connection and caller may say otherwise."""
@@ -86,7 +88,7 @@ class SendEmailNode:
         retries: Further tries, where the connection says nothing.
         attachment_limit: Octets of one attachment; None: no limit.
         attach_root: Folder that ``file`` attachments may come from.
-        on_result: Called with the final outcome of every run.
+        on_result: Called with the final outcome of every run that this process sends; may be a coroutine function.
         render_timeout: Seconds one rendering may take; it is done in a process of its own then. For templates that
             somebody else wrote; None: no limit, rendered here.
     """
@@ -102,7 +104,7 @@ class SendEmailNode:
         retries: int = RETRIES,
         attachment_limit: int | None = ATTACHMENT_LIMIT,
         attach_root: str | Path | None = None,
-        on_result: Callable[[NodeOutcome], None] | None = None,
+        on_result: Callable[[NodeOutcome], Awaitable[None] | None] | None = None,
         render_timeout: float | None = None,
     ) -> None:
         self.document = document
@@ -170,14 +172,14 @@ class SendEmailNode:
             message, problems = await self._checked(state)
             problems += await self._sender_problems(sender, message)
             if problems or message is None:
-                return self._finish(self.failed(state, as_error(problems)))
+                return await self._finish(self.failed(state, as_error(problems)))
             if self.document.execute_async and (outbox := self._durable(mailer)) is not None:
-                return self._finish(await self._enqueued(outbox, state, message))
+                return await self._finish(await self._enqueued(outbox, state, message))
             if self.document.execute_async:
                 outcome = self._detach(state, message, sender, own)
                 own = None  # the task closes it
                 return outcome
-            return self._finish(await self._send(state, message, sender))
+            return await self._finish(await self._send(state, message, sender))
         finally:
             if own is not None:
                 await own.aclose()
@@ -269,8 +271,7 @@ class SendEmailNode:
         try:
             each = Each(self, mailer, states, concurrency=concurrency, on_commit=on_commit)
             async for number, outcome in each.outcomes():
-                if self._on_result is not None:
-                    self._on_result(outcome)
+                await self._tell(outcome)
                 yield number, outcome
         finally:
             if mailer is not self._mailer:
@@ -289,9 +290,19 @@ class SendEmailNode:
             raise as_error(problems)
         return message
 
-    def _finish(self, outcome: NodeOutcome) -> NodeOutcome:
-        if self._on_result is not None:
-            self._on_result(outcome)
+    async def _tell(self, outcome: NodeOutcome) -> None:
+        """Call back; what that raises is logged, for the message has gone."""
+        if self._on_result is None:
+            return
+        try:
+            waiting = self._on_result(outcome)
+            if waiting is not None:
+                await waiting
+        except Exception:  # noqa: BLE001 - a bug of whoever listens changes no outcome
+            _log.exception("on_result failed")
+
+    async def _finish(self, outcome: NodeOutcome) -> NodeOutcome:
+        await self._tell(outcome)
         if outcome.error is not None and self.document.stop_on_error:
             raise FlowStopped(outcome.error, outcome=outcome)
         return outcome
@@ -324,8 +335,7 @@ class SendEmailNode:
                 await own.aclose()
         outcome.result.setdefault("id", id_)
         outcome = evolve(self._stored(state, outcome.result, outcome.error, outcome.receipt), ok=outcome.ok)
-        if self._on_result is not None:
-            self._on_result(outcome)
+        await self._tell(outcome)
         return outcome
 
     def _durable(self, mailer: Sender | None) -> Outbox | None:
