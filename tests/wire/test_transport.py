@@ -199,7 +199,7 @@ async def test_a_session_serves_many_messages_and_a_dead_one_is_replaced() -> No
         for _ in range(7):
             assert outcomes(await sender.deliver(submission())) == ["accepted"]
         assert len(server.sessions) == 3
-        sender._idle[0]._protocol.abort()
+        sender._lanes._idle[0]._protocol.abort()
         assert outcomes(await sender.deliver(submission())) == ["accepted"]
         await sender.aclose()
         await sender.aclose()

@@ -104,11 +104,12 @@ def further(leg: Leg, report: Report) -> Leg | None:
     """The next transaction for those whom the server found one too many in this one."""
     if not any(status.outcome == "accepted" for status in report.statuses):
         return None
-    rest = [status.address for status in report.statuses if _one_too_many(status)]
+    rest = [status.address for status in report.statuses if one_too_many(status)]
     return evolve(leg, envelope=evolve(leg.envelope, recipients=rest)) if rest else None
 
 
-def _one_too_many(status: RecipientStatus) -> bool:
+def one_too_many(status: RecipientStatus) -> bool:
+    """Whether a recipient was refused only because there were others before (RFC 5321 §4.5.3.1.10)."""
     reply = status.reply
     if status.outcome != "rejected" or status.stage != "rcpt" or reply is None:
         return False

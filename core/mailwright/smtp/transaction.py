@@ -12,6 +12,8 @@ The rules:
 - 421 anywhere means that the server closes: what is undecided is rejected for the moment.
 - A session lost before the dot left rejects for the moment; after it, the outcome is unknown (RFC 1047).
 - Any other code is a protocol error: the session is closed, nothing is believed.
+- The commands of the next transaction may ride behind the final dot (RFC 2920 §3.1): whatever the server says to the dot,
+  a transaction has ended there, and RSET would only undo the next one.
 - One at a time, a reply that is there before its command was written is one too: the session is out of step.
 
     state     expects            next
@@ -31,6 +33,7 @@ from enum import Enum
 from mailwright.errors import MailwrightError, Stage
 from mailwright.model import Envelope, RecipientStatus, Reply, Report
 from mailwright.smtp.commands import mail_from, rcpt_to
+from mailwright.smtp.plan import one_too_many
 from mailwright.smtp.replies import ProtocolError
 
 
@@ -91,6 +94,11 @@ class Transaction:
     def untouched(self) -> bool:
         """Whether the server took no notice of it: no answer, or 421 to MAIL. Another session may try it at once."""
         return self._untouched
+
+    @property
+    def one_too_many(self) -> bool:
+        """Whether some recipients need a further transaction."""
+        return any(status is not None and one_too_many(status) for status in self._statuses)
 
     def commands(self) -> bytes:
         """What to write now; nothing while a reply is awaited."""

@@ -29,6 +29,7 @@ class Exchange:
         composed: The octets.
         commit: Awaited just before the final dot.
         timeouts: For each stage.
+        follow: The next transaction's commands, asked for when the final dot is written; they ride in the same write.
 
     Attributes:
         envelope_ms: From MAIL to the last answer before the body.
@@ -44,12 +45,15 @@ class Exchange:
         composed: Composed,
         commit: Callable[[], Awaitable[None]],
         timeouts: Timeouts,
+        follow: Callable[[], bytes] = bytes,
     ) -> None:
         self._transaction = transaction
         self._protocol = protocol
         self._composed = composed
         self._commit = commit
         self._timeouts = timeouts
+        self._follow = follow
+        self._followed = False
         self.envelope_ms = 0
         self.message_ms = 0
         self.octets = 0
@@ -69,7 +73,7 @@ class Exchange:
         while transaction.state is State.FINAL:
             await self._receive(self._timeouts.reply)
         self.message_ms = round((time.perf_counter() - asked) * 1000)
-        if transaction.dirty and not transaction.close:
+        if transaction.dirty and not transaction.close and not self._followed:
             await self._reset()
 
     async def _ask(self) -> None:
@@ -108,7 +112,9 @@ class Exchange:
             return
         self.octets += len(end)
         _wire.debug("C: [%d octets]", self.octets)
-        self._protocol.write(end)
+        following = b"" if self._transaction.one_too_many else self._follow()
+        self._followed = bool(following)
+        self._protocol.write(end + following)
         self._transaction.dot_sent()
 
     async def _reset(self) -> None:

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Final
+
+from attrs import frozen
 
 from mailwright.errors import MailwrightError, SessionError
 from mailwright.model import Connection, Limits, Reply, Report, SmtpEndpoint
 from mailwright.ports import Clock
+from mailwright.smtp import Transaction
 from mailwright.spi import Authenticator, Capabilities, Submission
+from mailwright.transport.lanes import Lane, Lanes
 from mailwright.transport.opening import Opener
 from mailwright.transport.session import Session
 
 IDLE_S: Final = 30.0
 """Seconds after which an idle session is closed: before the server does it."""
 _LATE: Final = "the time for this message is over"
+
+
+@frozen(kw_only=True)
+class Counters:
+    """What a transport has done.
+
+    Attributes:
+        sessions: Opened.
+        messages: Tried, each attempt counted.
+        ahead: Of these, begun behind another's final dot: one round trip each.
+    """
+
+    sessions: int
+    messages: int
+    ahead: int
 
 
 class SmtpTransport:
@@ -47,10 +65,16 @@ class SmtpTransport:
         self._authenticator = authenticator
         self._limits = limits
         self._clock = clock
-        self._idle: list[Session] = []
-        self._slots = asyncio.Semaphore(limits.connections)
+        self._lanes = Lanes(limits.connections, idle_s=IDLE_S)
         self._total_s = connection.timeouts.total
         self._closed = False
+        self._sessions = 0
+        self._messages = 0
+
+    @property
+    def counters(self) -> Counters:
+        """What it has done so far."""
+        return Counters(sessions=self._sessions, messages=self._messages, ahead=self._lanes.ahead)
 
     async def deliver(self, submission: Submission) -> Report:
         """Try once; a used session that took no notice of the message is replaced by a fresh one."""
@@ -58,19 +82,7 @@ class SmtpTransport:
             error = SessionError("the mailer is closed", command="API")
             return Report.all(submission.envelope, "rejected", stage="connect", permanent=False, error=error)
         try:
-            async with self._slot(submission):
-                session = self._take_idle()
-                if session is not None:
-                    report, noticed = await self._through(session, submission)
-                    if noticed:
-                        return report
-                try:
-                    async with asyncio.timeout(self._left(submission)):
-                        session = await self._opener.open()
-                except TimeoutError:
-                    raise SessionError(_LATE, code="ETIMEDOUT") from None
-                report, _ = await self._through(session, submission)
-                return report
+            return await self._in_lane(submission, await self._enter(submission))
         except MailwrightError as error:
             return Report.all(
                 submission.envelope,
@@ -84,40 +96,59 @@ class SmtpTransport:
     def _left(self, submission: Submission) -> float:
         return max(0.0, submission.deadline - self._clock.monotonic())
 
-    @contextlib.asynccontextmanager
-    async def _slot(self, submission: Submission) -> AsyncIterator[None]:
-        """One of the sessions allowed; waiting for it counts against the message's time."""
+    async def _enter(self, submission: Submission) -> Lane:
+        """Waiting for a session counts against the message's time."""
         try:
             async with asyncio.timeout(self._left(submission)):
-                await self._slots.acquire()
+                return await self._lanes.enter(submission)
         except TimeoutError:
             raise SessionError("the time for this message is over: all sessions are busy", code="ETIMEDOUT") from None
-        try:
-            yield
-        finally:
-            self._slots.release()
 
-    async def _through(self, session: Session, submission: Submission) -> tuple[Report, bool]:
+    async def _in_lane(self, submission: Submission, lane: Lane) -> Report:
+        good: Session | None = None
         try:
-            found = await session.deliver(submission, self._clock.monotonic())
+            if lane.session is not None:
+                report, noticed, good = await self._through(lane.session, submission, lane.started)
+                if noticed:
+                    return report
+            session = await self._opened(submission)
+            report, _, good = await self._through(session, submission, None)
+            return report
+        finally:
+            self._lanes.leave(good)
+
+    async def _opened(self, submission: Submission) -> Session:
+        try:
+            async with asyncio.timeout(self._left(submission)):
+                session = await self._opener.open()
+        except TimeoutError:
+            raise SessionError(_LATE, code="ETIMEDOUT") from None
+        self._sessions += 1
+        return session
+
+    async def _through(
+        self, session: Session, submission: Submission, started: Transaction | None
+    ) -> tuple[Report, bool, Session | None]:
+        """The outcome, whether the server took notice, and the session if it is good for another message."""
+        self._messages += 1
+
+        def follow() -> bytes:
+            return b"" if session.spent(self._limits.messages_per_session) else self._lanes.follow(session)
+
+        try:
+            report, noticed = await session.deliver(submission, self._clock.monotonic(), started=started, follow=follow)
         except BaseException:
             session.abort()
+            self._lanes.lost(session)
             raise
-        if self._closed or not session.usable or session.spent(self._limits.messages_per_session):
-            await session.aclose()
-        else:
-            session.rest(IDLE_S)
-            self._idle.append(session)
-        return found
-
-    def _take_idle(self) -> Session | None:
-        """The session used last that is still good; what the server closed, or we, is forgotten."""
-        while self._idle:
-            session = self._idle.pop()
-            if session.wake():
-                return session
-            session.abort()
-        return None
+        if self._lanes.expects(session):
+            if session.alive:
+                return report, noticed, session
+            self._lanes.lost(session)
+        elif not self._closed and session.usable and not session.spent(self._limits.messages_per_session):
+            return report, noticed, session
+        await session.aclose()
+        return report, noticed, None
 
     async def verify(self) -> AsyncIterator[str]:
         """Yield each step passed. Raises `MailwrightError` where it stops."""
@@ -139,20 +170,12 @@ class SmtpTransport:
     async def aclose(self) -> None:
         """Let messages under way end, say QUIT on idle sessions; safe to repeat."""
         self._closed = True
-        taken = 0
+        idle = await self._lanes.drained()
         try:
-            for _ in range(self._limits.connections):
-                await self._slots.acquire()
-                taken += 1
-        finally:
-            idle, self._idle = self._idle, []
-            for _ in range(taken):
-                self._slots.release()
-            try:
-                await asyncio.gather(*(session.aclose() for session in idle))
-            except BaseException:
-                for session in idle:
-                    session.abort()
-                raise
+            await asyncio.gather(*(session.aclose() for session in idle))
+        except BaseException:
+            for session in idle:
+                session.abort()
+            raise
         if self._authenticator is not None:
             await self._authenticator.aclose()

@@ -53,6 +53,11 @@ class Session:
         """Whether another message may be tried."""
         return self._protocol.usable
 
+    @property
+    def alive(self) -> bool:
+        """Whether the connection stands; replies of a message under way may be waiting."""
+        return self._protocol.alive
+
     def rest(self, limit_s: float) -> None:
         """Wait for the next message for at most `limit_s`, then say goodbye."""
         self._rest = asyncio.get_running_loop().call_later(limit_s, self._leave)
@@ -75,12 +80,46 @@ class Session:
         """Whether it has carried as many messages as we (`limit`) or the server (``LIMITS MAILMAX``) allow."""
         return self.sent >= min(limit, self.capabilities.limit("MAILMAX") or limit)
 
-    async def deliver(self, submission: Submission, now: float) -> tuple[Report, bool]:
+    def ahead(self, submission: Submission) -> tuple[Transaction, bytes] | None:
+        """Start a message behind the one under way; None where it needs more than one plain transaction.
+
+        Returns:
+            Its transaction, and the commands to write behind the dot.
+        """
+        if "PIPELINING" not in self.capabilities:
+            return None
+        try:
+            planned = plan(self._job(submission), self.capabilities)
+            if len(planned.legs) != 1 or planned.refused:
+                return None
+            transaction = self._transaction(planned.legs[0])
+        except MailwrightError:
+            return None  # it is said when its turn comes
+        return transaction, transaction.commands()
+
+    def _transaction(self, leg: Leg) -> Transaction:
+        return Transaction(
+            leg.envelope,
+            mail_parameters=leg.mail,
+            rcpt_parameters=leg.rcpt,
+            pipelining="PIPELINING" in self.capabilities,
+        )
+
+    async def deliver(
+        self,
+        submission: Submission,
+        now: float,
+        *,
+        started: Transaction | None = None,
+        follow: Callable[[], bytes] = bytes,
+    ) -> tuple[Report, bool]:
         """Run the transactions that one submission needs here.
 
         Args:
             submission: What to deliver.
             now: `Clock.monotonic` at the start, which the submission's deadline refers to.
+            started: Its only transaction, whose commands are on the wire already (see `ahead`).
+            follow: The next message's commands, asked for when this one's last dot is written.
 
         Returns:
             The outcome, and whether the server took notice: if not, another session may try.
@@ -100,7 +139,9 @@ class Session:
         noticed = False
         while waiting:
             leg = waiting.popleft()
-            report, untouched = await self._transact(leg, submission, commit, until)
+            transaction, started = started or self._transaction(leg), None
+            last = bytes if waiting else follow
+            report, untouched = await self._transact(transaction, submission, commit, until, last)
             noticed = noticed or not untouched
             if self.usable and (rest := further(leg, report)) is not None:
                 waiting.appendleft(rest)
@@ -111,17 +152,21 @@ class Session:
         return evolve(_merged(reports, submission.envelope), ehlo=self.ehlo), noticed
 
     async def _transact(
-        self, leg: Leg, submission: Submission, commit: Callable[[], Awaitable[None]], until: float
+        self,
+        transaction: Transaction,
+        submission: Submission,
+        commit: Callable[[], Awaitable[None]],
+        until: float,
+        follow: Callable[[], bytes],
     ) -> tuple[Report, bool]:
         """One transaction; its report, and whether the server took no notice of it."""
-        transaction = Transaction(
-            leg.envelope,
-            mail_parameters=leg.mail,
-            rcpt_parameters=leg.rcpt,
-            pipelining="PIPELINING" in self.capabilities,
-        )
         exchange = Exchange(
-            transaction, self._protocol, composed=submission.composed, commit=commit, timeouts=self._timeouts
+            transaction,
+            self._protocol,
+            composed=submission.composed,
+            commit=commit,
+            timeouts=self._timeouts,
+            follow=follow,
         )
         self.sent += 1
         error: MailwrightError | None = None

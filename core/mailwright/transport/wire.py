@@ -22,11 +22,14 @@ class WireProtocol(asyncio.Protocol):
         self._error: MailwrightError | None = None
 
     @property
+    def alive(self) -> bool:
+        """Whether nothing broke."""
+        return self._error is None and not self._transport.is_closing()
+
+    @property
     def usable(self) -> bool:
         """Whether nothing broke and nothing unasked-for has arrived."""
-        return (
-            self._error is None and not self._replies and not self._parser.pending and not self._transport.is_closing()
-        )
+        return self.alive and not self._replies and not self._parser.pending
 
     @property
     def has_reply(self) -> bool:
