@@ -235,3 +235,22 @@ def test_what_is_told_is_what_happened(
 def test_a_transaction_knows_who_was_one_too_many() -> None:
     transaction = Transaction(Envelope(sender=None, recipients=("a@x.org",)), pipelining=True)
     assert not transaction.one_too_many
+
+
+@pytest.mark.parametrize("tls", ["none", "starttls", "tls"])
+def test_on_uvloop_too(tls: Any) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def run() -> None:
+        async with ScriptedServer(tls=tls) as server:
+            connection = Connection(
+                provider="smtp", settings=Settings(), ca_file=str(server.ca_file) if server.ca_file else None
+            )
+            endpoint = SmtpEndpoint(host="localhost" if server.ca_file else server.host, port=server.port, tls=tls)
+            limits = Limits(connections=2)
+            sender = SmtpTransport(endpoint, connection, limits=limits, authenticator=None, clock=SystemClock())
+            reports = await all_of(sender, [letter(number, size=100_000) for number in range(6)])
+            assert {outcome(report) for report in reports} == {"accepted"}
+            assert sorted(numbers(server).values()) == [1] * 6
+
+    uvloop.run(run())

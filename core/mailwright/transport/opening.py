@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import re
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiosmtplib
 
@@ -92,8 +92,8 @@ class Opener:
             return Session(client, capabilities, ehlo=lines, timeouts=connection.timeouts)
         except BaseException:
             if client is not None:
-                if isinstance(client.transport, asyncio.Transport):
-                    client.transport.abort()
+                if client.transport is not None:
+                    cast("asyncio.Transport", client.transport).abort()
                 client.close()
             # After what asyncio has scheduled: its transport must leave the selector before the descriptor is free.
             asyncio.get_running_loop().call_soon(sock.close)

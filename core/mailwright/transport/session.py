@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from attrs import evolve
 
@@ -36,8 +36,7 @@ class Session:
     def __init__(
         self, client: aiosmtplib.SMTP, capabilities: Capabilities, *, ehlo: tuple[str, ...], timeouts: Timeouts
     ) -> None:
-        transport = client.transport
-        assert isinstance(transport, asyncio.Transport), "aiosmtplib is connected"
+        transport = cast("asyncio.Transport", client.transport)  # uvloop's is one in all but its class
         self._client = client  # keeps its socket alive
         self._timeouts = timeouts
         self._protocol = WireProtocol(transport)
