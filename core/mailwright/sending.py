@@ -51,6 +51,7 @@ from mailwright.routing import (
     staged,
 )
 from mailwright.spi import Submission, Transport
+from mailwright.streams import unordered
 from mailwright.system import SystemClock, SystemEntropy
 
 if TYPE_CHECKING:
@@ -188,34 +189,18 @@ class Sending:
         on_commit: Callable[[int], Awaitable[None]] | None = None,
     ) -> AsyncIterator[Receipt]:
         """Receipts in order of completion; `concurrency` messages under way at one time."""
-        pending: set[asyncio.Task[Receipt]] = set()
         fetcher = self._fetcher((await self._opened())[0])
-        try:
-            index = 0
-            async for message in _each(messages):
-                pending.add(asyncio.create_task(self._outcome(message, index, fetcher, on_commit)))
-                index += 1
-                if len(pending) >= concurrency:
-                    done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        yield task.result()
-            while pending:
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    yield task.result()
-        finally:
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _outcome(
-        self, message: AnyMessage, index: int, fetcher: Fetcher, on_commit: Callable[[int], Awaitable[None]] | None
-    ) -> Receipt:
-        commit = _no_commit if on_commit is None else partial(on_commit, index)
-        try:
-            return evolve(await self.send(message, fetcher=fetcher, commit=commit), index=index)
-        except MailwrightError as error:
-            return _never_left(message, error, index)
+        async def outcome(index: int, message: AnyMessage) -> Receipt:
+            commit = _no_commit if on_commit is None else partial(on_commit, index)
+            try:
+                receipt = await self.send(message, fetcher=fetcher, commit=commit)
+            except MailwrightError as error:
+                return _never_left(message, error, index)
+            return evolve(receipt, index=index) if index else receipt
+
+        async for receipt in unordered(messages, outcome, concurrency=concurrency):
+            yield receipt
 
     async def draft(self, message: AnyMessage, envelope: Envelope | None = None) -> Draft:
         """What `send` would send: nothing is connected to, no hook runs."""
@@ -394,7 +379,7 @@ class Sending:
         for attempt in range(most + len(routes)):
             route = routes[position]
             report = await self._attempt(draft, open_for, route, commit)
-            receipt = evolve(receipt.merge(report, doubtful=receipt.unknown), provider=route.connection.provider)
+            receipt = receipt.merge(report, provider=route.connection.provider, doubtful=receipt.unknown)
             waiting = [status for status in receipt.rejected if not status.permanent]
             if receipt.unknown:
                 if self._on_unknown == "hold":
@@ -511,12 +496,3 @@ def _never_left(message: AnyMessage, error: MailwrightError, index: int) -> Rece
 
 def _kept_back(address: str) -> RecipientStatus:
     return RecipientStatus(address=address, outcome="rejected", permanent=True, stage="prepare")
-
-
-async def _each(messages: Iterable[AnyMessage] | AsyncIterable[AnyMessage]) -> AsyncIterator[AnyMessage]:
-    if isinstance(messages, AsyncIterable):
-        async for message in messages:
-            yield message
-    else:
-        for message in messages:
-            yield message

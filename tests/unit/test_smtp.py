@@ -133,7 +133,7 @@ def test_whatever_the_server_says_every_recipient_is_decided_and_nothing_is_gues
             transaction.lost(error)
             break
         final = code if was_final else final
-    report = transaction.report()
+    report = transaction
     assert [status.address for status in report.statuses] == list(envelope.recipients)
     for status in report.statuses:
         if status.outcome == "accepted":

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
-
-from attrs import evolve
+from typing import TYPE_CHECKING, Any, Final
 
 from mailwright.errors import AddressError, MailwrightError, MessageError
 from mailwright.mime.composed import ComposedMessage, total
@@ -94,12 +92,12 @@ def ready(
         kept.append(_written(f"Message-ID: {known}"))
     block = b"\r\n".join(name.encode() + b":" + value for name, value in kept)
     check_block(block.replace(b"\r\n\t", b"\r\n "), fields=len(kept))
-    message = Message(from_=from_, date=date, envelope=envelope or _envelope(values, from_))
+    message = _known(known, from_=from_, date=date, envelope=envelope or _envelope(values, from_))
     leaf = Leaf((), body, (_content_type(values), len(body), None, None), "7bit" if body.isascii() else "8bit")
     needs = needs_of(leaf) | _header_needs(block)
     segments = (b"\r\n%b\r\n" % body,)
     composed = ComposedMessage(known, total(block, segments), needs, block, segments, leaf)
-    return evolve(message, message_id=_valid_id(known)), composed
+    return message, composed
 
 
 def _fields(head: bytes) -> list[Field]:
@@ -172,9 +170,9 @@ def _content_type(values: dict[str, bytes]) -> str:
     return kind.decode("ascii", "replace").lower()
 
 
-def _valid_id(value: str) -> str | None:
+def _known(message_id: str, **values: Any) -> Message:
     """Other people's ids may be odd; they are sent as they are, and not made part of our model."""
     try:
-        return Message(message_id=value).message_id
+        return Message(message_id=message_id, **values)
     except MailwrightError:
-        return None
+        return Message(**values)

@@ -24,6 +24,8 @@ MAX_REPLY_TEXT = 2000  # characters kept of a server's answer
 def _escape(text: str) -> str:
     """Cut and escape what a server said, so that it cannot forge log lines or drive a terminal (CWE-117)."""
     cut = text if len(text) <= MAX_REPLY_TEXT else text[:MAX_REPLY_TEXT] + "…"
+    if cut.isascii() and cut.isprintable():
+        return cut
     return _ESCAPED.sub(lambda found: " " if found.group() == "\n" else f"\\x{ord(found.group()):02x}", cut)
 
 
@@ -35,8 +37,8 @@ def _mailbox(value: str | Address | None) -> str | None:
 
 def _mailboxes(value: str | Address | Iterable[str | Address]) -> tuple[str, ...]:
     items = (value,) if isinstance(value, (str, Address)) else tuple(value)
-    unique = dict.fromkeys(_mailbox(item) for item in items)
-    return tuple(email for email in unique if email is not None)
+    unique = dict.fromkeys([item.email if type(item) is Address else _mailbox(item) for item in items])
+    return tuple([email for email in unique if email is not None])
 
 
 @frozen(kw_only=True)
@@ -218,20 +220,23 @@ class Receipt:
             return None
         return all(status.permanent for status in self.rejected)
 
-    def merge(self, report: Report, *, doubtful: tuple[RecipientStatus, ...] = ()) -> Receipt:
+    def merge(self, report: Report, *, provider: str = "", doubtful: tuple[RecipientStatus, ...] = ()) -> Receipt:
         """Take in one more attempt: its statuses replace those of the same addresses.
 
         Args:
             report: The attempt.
+            provider: Through whom it was made.
             doubtful: Unknown before it; a later refusal does not make them undelivered, so they stay unknown.
         """
-        newer = {status.address: status for status in report.statuses}
-        newer |= {old.address: old for old in doubtful if newer.get(old.address, old).outcome != "accepted"}
+        statuses = report.statuses
+        if self.statuses:
+            newer = {status.address: status for status in statuses}
+            newer |= {old.address: old for old in doubtful if newer.get(old.address, old).outcome != "accepted"}
+            statuses = tuple(newer.get(status.address, status) for status in self.statuses)
         return evolve(
             self,
-            statuses=tuple(newer.get(status.address, status) for status in self.statuses)
-            if self.statuses
-            else report.statuses,
+            statuses=statuses,
+            provider=provider or self.provider,
             attempts=self.attempts + 1,
             final=report.final or self.final,
             error=report.error,

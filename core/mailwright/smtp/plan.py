@@ -137,8 +137,12 @@ def _lacking(job: Job, capabilities: Capabilities) -> str | None:
 
 
 def _legs(job: Job, recipients: list[str], capabilities: Capabilities, *, utf8: bool) -> Iterable[Leg]:
-    step = capabilities.limit("RCPTMAX") or max(1, len(recipients))
+    if not recipients:
+        return []
+    step = capabilities.limit("RCPTMAX") or len(recipients)
     mail = tuple(_mail_parameters(job, capabilities, utf8=utf8))
+    if len(recipients) == len(job.envelope.recipients) <= step:
+        return [Leg(envelope=job.envelope, mail=mail, dsn=job.dsn)]
     return [
         Leg(envelope=evolve(job.envelope, recipients=recipients[start : start + step]), mail=mail, dsn=job.dsn)
         for start in range(0, len(recipients), step)

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 
 from mailwright.errors import MailwrightError, Stage
-from mailwright.model import Envelope, RecipientStatus, Reply, Report
+from mailwright.model import Envelope, RecipientStatus, Reply
 from mailwright.smtp.commands import mail_from, rcpt_to
 from mailwright.smtp.plan import one_too_many
 from mailwright.smtp.replies import ProtocolError
@@ -146,10 +146,16 @@ class Transaction:
                 self._decide(index, outcome, stage, error.reply, permanent=False)
         self._finish(close=True)
 
-    def report(self) -> Report:
+    @property
+    def final(self) -> Reply | None:
+        """The reply that ended it."""
+        return self._final
+
+    @property
+    def statuses(self) -> tuple[RecipientStatus, ...]:
         """The outcome; every recipient is decided once the state is DONE."""
         assert all(self._statuses), "asked for the outcome before there was one"
-        return Report(statuses=tuple(status for status in self._statuses if status), final=self._final)
+        return tuple([status for status in self._statuses if status])
 
     # -- one reply for each command
 

@@ -123,6 +123,10 @@ class Session:
         Returns:
             The outcome, and whether the server took notice: if not, another session may try.
         """
+        until = asyncio.get_running_loop().time() + max(0.0, submission.deadline - now)
+        if started is not None:
+            report, untouched = await self._transact(started, submission, submission.commit, until, follow)
+            return report, not untouched
         try:
             planned = plan(self._job(submission), self.capabilities)
         except MailwrightError as error:
@@ -131,16 +135,14 @@ class Session:
             message = f"{planned.refused[0].address} needs SMTPUTF8, which the server does not offer"
             lacking = MessageError(message, code="EENVELOPE", stage="rcpt", command="RCPT TO")
             return self._refusal(submission, lacking), True
-        until = asyncio.get_running_loop().time() + max(0.0, submission.deadline - now)
         commit = _once(submission.commit)
         waiting = deque(planned.legs)
         reports = [Report(statuses=planned.refused)]
         noticed = False
         while waiting:
             leg = waiting.popleft()
-            transaction, started = started or self._transaction(leg), None
             last = bytes if waiting else follow
-            report, untouched = await self._transact(transaction, submission, commit, until, last)
+            report, untouched = await self._transact(self._transaction(leg), submission, commit, until, last)
             noticed = noticed or not untouched
             if self.usable and (rest := further(leg, report)) is not None:
                 waiting.appendleft(rest)
@@ -148,7 +150,8 @@ class Session:
             if not self.usable:
                 reports += [_not_reached(rest, report) for rest in waiting]
                 break
-        return evolve(_merged(reports, submission.envelope), ehlo=self.ehlo), noticed
+        merged = reports[1] if len(reports) == 2 and not planned.refused else _merged(reports, submission.envelope)
+        return merged, noticed
 
     async def _transact(
         self,
@@ -185,9 +188,12 @@ class Session:
             error = None if decided else error
         if transaction.close:
             self.abort()
-        report = evolve(
-            transaction.report(),
+        report = Report(
+            statuses=transaction.statuses,
+            final=transaction.final,
             error=error,
+            server_id=server_id(transaction.final),
+            ehlo=self.ehlo,
             envelope_ms=exchange.envelope_ms,
             message_ms=exchange.message_ms,
             wire_size=exchange.octets,
@@ -255,7 +261,8 @@ def _merged(reports: Iterable[Report], envelope: Envelope) -> Report:
         statuses=tuple(by_address[address] for address in envelope.recipients),
         final=next((report.final for report in reversed(found) if report.final), None),
         error=next((report.error for report in found if report.error), None),
-        server_id=next((found_id for report in found if (found_id := server_id(report.final))), None),
+        server_id=next((report.server_id for report in found if report.server_id), None),
+        ehlo=found[-1].ehlo,
         envelope_ms=sum(report.envelope_ms for report in found),
         message_ms=sum(report.message_ms for report in found),
         wire_size=sum(report.wire_size for report in found),

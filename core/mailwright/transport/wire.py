@@ -96,9 +96,14 @@ class WireProtocol(asyncio.Protocol):
             SessionError: None came within `limit_s`, or the connection is lost.
         """
         if not self._replies and self._error is None:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await asyncio.wait({self._waiter}, timeout=max(limit_s, 0))
-            self._waiter = None
+            loop = asyncio.get_running_loop()
+            waiter = self._waiter = loop.create_future()
+            timer = loop.call_later(max(limit_s, 0), _end, waiter)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
         if self._replies:
             return self._replies.popleft()
         if self._error is not None:
@@ -122,3 +127,8 @@ class WireProtocol(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and self.has_reply and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _end(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
