@@ -135,7 +135,7 @@ def stamp(message: Message, *, clock: Clock, entropy: Entropy) -> Message:
     if message.message_id is None:
         domain = message.from_.domain if message.from_ else "localhost"
         changes["message_id"] = new_message_id(domain, entropy)
-    return evolve(message, **changes) if changes else message  # type: ignore[arg-type]
+    return message.with_checked(**changes) if changes else message
 
 
 async def prepare(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -78,8 +78,11 @@ class Route:
     transport: Transport
     author: Address | None
     http: Http
-    fetcher: Fetcher | None = None
-    """Of one run."""
+
+    @cached_property
+    def info(self) -> ConnectionInfo:
+        """What hooks may see."""
+        return self.connection.info
 
 
 @frozen(kw_only=True)
@@ -206,13 +209,22 @@ class Sending:
         """What `send` would send: nothing is connected to, no hook runs."""
         return await self._draft(message, envelope, (await self._opened())[0], _unchanged)
 
-    async def _draft(self, message: AnyMessage, envelope: Envelope | None, route: Route, replaced: _Replacing) -> Draft:
+    async def _draft(
+        self,
+        message: AnyMessage,
+        envelope: Envelope | None,
+        route: Route,
+        replaced: _Replacing,
+        fetcher: Fetcher | None = None,
+    ) -> Draft:
         """Prepared, replaced, composed and checked against limits."""
         if isinstance(message, Message):
-            prepared = await self._prepare(message if envelope is None else message.replace(envelope=envelope), route)
-            changed = await replaced(prepared, route.connection.info)
+            if envelope is not None:
+                message = message.replace(envelope=envelope)
+            prepared = await self._prepare(message, route, fetcher)
+            changed = await replaced(prepared, route.info)
             if changed is not prepared:
-                prepared = await self._prepare(changed, route)
+                prepared = await self._prepare(changed, route, fetcher)
             composed = self._compose(prepared, route)
         else:
             prepared, composed = self._ready(message, envelope, route)
@@ -232,10 +244,9 @@ class Sending:
     ) -> Receipt:
         """The receipt; raises only where no attempt was made."""
         routes = await self._opened()
-        info = routes[0].connection.info
+        info = routes[0].info
         try:
-            route = evolve(routes[0], fetcher=fetcher or self._fetcher(routes[0]))
-            draft = await self._draft(message, envelope, route, self._hooks.before_compose)
+            draft = await self._draft(message, envelope, routes[0], self._hooks.before_compose, fetcher)
         except MailwrightError as error:
             await self._hooks.send_failed(error, None, info)
             raise
@@ -330,8 +341,8 @@ class Sending:
         """One for each run: what it fetched is used again by the run's other messages."""
         return Fetcher(route.http, max_bytes=self._attachment_limit)
 
-    async def _prepare(self, message: Message, route: Route) -> Message:
-        fetcher = route.fetcher or self._fetcher(route)
+    async def _prepare(self, message: Message, route: Route, fetcher: Fetcher | None = None) -> Message:
+        fetcher = fetcher or self._fetcher(route)
         fetching = Fetching(
             http=route.http,
             path=self._below_root,
@@ -399,7 +410,7 @@ class Sending:
         return explained(receipt, self._registry.provider(route.connection.provider))
 
     async def _attempt(self, draft: Draft, envelope: Envelope, route: Route, commit: Commit) -> Report:
-        signed = await self._hooks.before_send(draft.composed, envelope, route.connection.info)
+        signed = await self._hooks.before_send(draft.composed, envelope, route.info)
         submission = Submission(
             composed=signed,
             message=draft.message,

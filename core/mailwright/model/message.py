@@ -376,6 +376,12 @@ class Message:
             found.setdefault(address.email, address)
         return tuple(found.values())
 
+    def with_checked(self, **changes: object) -> Message:
+        """A copy with values that are known to be sound, such as a Date and Message-ID just made."""
+        found = object.__new__(Message)
+        found.__dict__.update(self.__dict__, **changes)
+        return found
+
     def replace(self, **changes: object) -> Message:
         """A copy with other values, checked like a new one."""
         return evolve(self, **changes)  # type: ignore[arg-type]

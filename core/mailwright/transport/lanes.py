@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from mailwright.errors import SessionError
+
 if TYPE_CHECKING:
     from mailwright.smtp import Transaction
     from mailwright.spi import Submission
@@ -54,22 +56,33 @@ class Lanes:
         self._at_rest.set()
         self.ahead = 0
 
-    async def enter(self, submission: Submission) -> Lane:
-        """Wait for a session or the right to open one. `leave` must follow."""
+    async def enter(self, submission: Submission, limit_s: float) -> Lane:
+        """Wait for a session or the right to open one, at most `limit_s` seconds. `leave` must follow.
+
+        Raises:
+            SessionError: All sessions were busy all the time.
+        """
         if self._free and not self._waiting:
             self._free -= 1
             self._at_rest.clear()
             return Lane(self._rested())
         waiter = _Waiter(submission)
         self._waiting.append(waiter)
+        timer = waiter.turn.get_loop().call_later(limit_s, _too_late, waiter.turn)
         try:
             return await waiter.turn
+        except SessionError:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            raise
         except BaseException:
             if waiter.turn.done() and not waiter.turn.cancelled():
                 self._give_up(waiter.turn.result())
             elif waiter in self._waiting:
                 self._waiting.remove(waiter)
             raise
+        finally:
+            timer.cancel()
 
     def follow(self, session: Session) -> bytes:
         """The commands of the message that waits longest, to be written behind the dot on `session`; it is next there."""
@@ -142,3 +155,9 @@ class Lanes:
         await self._at_rest.wait()
         idle, self._idle = self._idle, []
         return idle
+
+
+def _too_late(turn: asyncio.Future[Lane]) -> None:
+    if not turn.done():
+        message = "the time for this message is over: all sessions are busy"
+        turn.set_exception(SessionError(message, code="ETIMEDOUT"))

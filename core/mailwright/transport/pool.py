@@ -82,7 +82,7 @@ class SmtpTransport:
             error = SessionError("the mailer is closed", command="API")
             return Report.all(submission.envelope, "rejected", stage="connect", permanent=False, error=error)
         try:
-            return await self._in_lane(submission, await self._enter(submission))
+            return await self._in_lane(submission, await self._lanes.enter(submission, self._left(submission)))
         except MailwrightError as error:
             return Report.all(
                 submission.envelope,
@@ -95,14 +95,6 @@ class SmtpTransport:
 
     def _left(self, submission: Submission) -> float:
         return max(0.0, submission.deadline - self._clock.monotonic())
-
-    async def _enter(self, submission: Submission) -> Lane:
-        """Waiting for a session counts against the message's time."""
-        try:
-            async with asyncio.timeout(self._left(submission)):
-                return await self._lanes.enter(submission)
-        except TimeoutError:
-            raise SessionError("the time for this message is over: all sessions are busy", code="ETIMEDOUT") from None
 
     async def _in_lane(self, submission: Submission, lane: Lane) -> Report:
         good: Session | None = None
