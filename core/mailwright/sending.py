@@ -39,6 +39,7 @@ from mailwright.model import (
 from mailwright.net import Allowed, GuardedHttp
 from mailwright.ports import Fetching
 from mailwright.prepare import new_message_id, prepare
+from mailwright.rates import Rate
 from mailwright.registry import Registry, default_registry
 from mailwright.routing import (
     advice,
@@ -78,6 +79,7 @@ class Route:
     transport: Transport
     author: Address | None
     http: Http
+    rate: Rate
 
     @cached_property
     def info(self) -> ConnectionInfo:
@@ -411,6 +413,7 @@ class Sending:
 
     async def _attempt(self, draft: Draft, envelope: Envelope, route: Route, commit: Commit) -> Report:
         signed = await self._hooks.before_send(draft.composed, envelope, route.info)
+        await route.rate.admit()
         submission = Submission(
             composed=signed,
             message=draft.message,
@@ -480,6 +483,7 @@ class Sending:
             transport=transport,
             author=author_of(connection, credential.user),
             http=http,
+            rate=Rate(limits, self._clock),
         )
 
 

@@ -11,13 +11,15 @@ from attrs import evolve
 
 from mailwright.connections import find_connection
 from mailwright.errors import AttachmentError, ConfigurationError
-from mailwright.model import Connection, RecipientStatus, Report
+from mailwright.model import Connection, Limits, RecipientStatus, Report
 from mailwright.ports import HttpRequest, HttpResponse, HttpStream
+from mailwright.rates import Rate
 from mailwright.registry import default_registry
 from mailwright.routing import author_of, merged_limits
 from mailwright.sending import Route
 from mailwright.smtp.replies import make_reply
 from mailwright.spi import Capabilities, Submission
+from mailwright.system import SystemClock
 from mailwright.testing.sandbox import InboxMessage
 from mailwright.testing.smtp_session import ReceivedMessage
 
@@ -79,6 +81,7 @@ class Capture:
             transport=_Shelf(self),
             author=author_of(connection, user),
             http=_Offline(),
+            rate=Rate(Limits(), SystemClock()),
         )
 
     async def take(self, submission: Submission) -> Report:
