@@ -11,6 +11,8 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
 
 from mailwright import Mailer, Message, SendError
 
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+
 
 class Inbox:
     def __init__(self) -> None:
