@@ -29,7 +29,8 @@ def job(*recipients: str, sender: str | None = "s@x", **options: Any) -> Job:
         ([], {"needs": frozenset({"smtputf8"})}, "SMTPUTF8"),
         ([], {"sender": "ö@x"}, "return path"),
         ([], {"needs": frozenset({"8bitmime"})}, "8BITMIME"),
-        (["CHUNKING", "BINARYMIME"], {"needs": frozenset({"binarymime"})}, "BINARYMIME"),
+        (["CHUNKING"], {"needs": frozenset({"binarymime"})}, "BINARYMIME"),
+        (["BINARYMIME"], {"needs": frozenset({"binarymime"})}, "CHUNKING"),
         ([], {"require_tls": True, "encrypted": True}, "REQUIRETLS"),
         (["REQUIRETLS"], {"require_tls": True}, "REQUIRETLS"),
         ([], {"dsn": Dsn()}, "DSN"),
@@ -39,6 +40,11 @@ def test_what_a_server_cannot_take_is_refused_before_mail(lines: list[str], opti
     with pytest.raises(MessageError, match=reason) as caught:
         plan(job(**options), capabilities(*lines))
     assert (caught.value.permanent, caught.value.stage) == (True, "mail")
+
+
+def test_binary_octets_go_where_they_are_taken() -> None:
+    [leg] = plan(job(needs=frozenset({"binarymime"})), capabilities("CHUNKING", "BINARYMIME")).legs
+    assert leg.mail == ("BODY=BINARYMIME",)
 
 
 def test_smtputf8_is_for_those_who_need_it() -> None:

@@ -176,7 +176,7 @@ async def test_lost_after_the_final_dot_is_unknown(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["drop", "reset", "early-reply"])
 async def test_lost_within_the_body_is_not_sent(kind: Any) -> None:
-    async with ScriptedServer(faults=[Fault(stage="body", kind=kind)]) as server:
+    async with ScriptedServer(extensions=["PIPELINING"], faults=[Fault(stage="body", kind=kind)]) as server:
         report = await once(server, submission(text="x" * 70 + "\r\n" + "line of text\r\n" * 2_000_000))
         [status] = report.statuses
         assert status.outcome == "rejected"

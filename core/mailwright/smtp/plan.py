@@ -127,8 +127,8 @@ def _lacking(job: Job, capabilities: Capabilities) -> str | None:
         return "the return path needs SMTPUTF8, which the server does not offer"
     if "8bitmime" in job.needs and "8BITMIME" not in capabilities:
         return "the message needs 8BITMIME, which the server does not offer"
-    if "binarymime" in job.needs:
-        return "the message needs BINARYMIME, which is not available yet"
+    if "binarymime" in job.needs and not {"BINARYMIME", "CHUNKING"} <= capabilities.keywords.keys():
+        return "the message needs BINARYMIME and CHUNKING, which the server does not offer"
     if job.require_tls and not (job.encrypted and "REQUIRETLS" in capabilities):
         return "the message requires TLS on every hop (REQUIRETLS), which the server does not offer"
     if job.dsn is not None and "DSN" not in capabilities:
@@ -152,7 +152,9 @@ def _legs(job: Job, recipients: list[str], capabilities: Capabilities, *, utf8: 
 def _mail_parameters(job: Job, capabilities: Capabilities, *, utf8: bool) -> Iterable[str]:
     if "SIZE" in capabilities:
         yield f"SIZE={job.size}"
-    if "8bitmime" in job.needs:
+    if "binarymime" in job.needs:
+        yield "BODY=BINARYMIME"
+    elif "8bitmime" in job.needs:
         yield "BODY=8BITMIME"
     if utf8:
         yield "SMTPUTF8"

@@ -5,6 +5,8 @@ The rules:
 - MAIL, each RCPT and DATA are asked in this order; with PIPELINING (RFC 2920) in one write, else one at a time. Either way
   the n-th reply answers the n-th command.
 - A recipient is *accepted so far* by 2yz to its RCPT, *rejected* by anything else. A rejected MAIL rejects them all.
+- With CHUNKING (RFC 3030) there is no DATA: the body opens when all recipients are answered and one is accepted so far. Every
+  chunk is answered; a refused one refuses the message, and the session must be closed, for others may be on the wire.
 - 354 opens the body if anybody is accepted so far. If nobody is, a pipelined DATA may still be answered by 354: then an
   empty message is sent (a lone dot), and whatever the server says to it changes no outcome.
 - The reply to the final dot decides for all that were accepted so far. An early 4yz or 5yz while the body is under way
@@ -55,6 +57,7 @@ class Transaction:
         mail_parameters: ESMTP parameters of MAIL.
         rcpt_parameters: Of RCPT, for each recipient.
         pipelining: Write all commands at once.
+        chunking: The body goes in BDAT chunks.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Transaction:
         mail_parameters: Iterable[str] = (),
         rcpt_parameters: Callable[[str], Iterable[str]] = lambda recipient: (),
         pipelining: bool = False,
+        chunking: bool = False,
     ) -> None:
         self._envelope = envelope
         self._statuses: list[RecipientStatus | None] = [None] * len(envelope.recipients)
@@ -71,7 +75,10 @@ class Transaction:
         self._pipelining = pipelining
         self._to_send: deque[tuple[Stage, bytes]] = deque([("mail", mail_from(envelope.sender, mail_parameters))])
         self._to_send.extend(("rcpt", rcpt_to(address, rcpt_parameters(address))) for address in envelope.recipients)
-        self._to_send.append(("data", b"DATA\r\n"))
+        if not chunking:
+            self._to_send.append(("data", b"DATA\r\n"))
+        self.chunking = chunking
+        self.chunks = 0
         self._asked: deque[Stage] = deque()
         self._recipient = 0
         self._final: Reply | None = None
@@ -114,8 +121,12 @@ class Transaction:
         return b"".join(batch)
 
     def dot_sent(self) -> None:
-        """The final dot is on its way: from here on a lost session means *unknown*."""
+        """The final dot, or the last chunk, is on its way: from here on a lost session means *unknown*."""
         self.state = State.FINAL
+
+    def chunk_sent(self) -> None:
+        """A chunk that is not the last is on its way; `chunks` counts those without an answer."""
+        self.chunks += 1
 
     def receive(self, reply: Reply) -> None:
         """Take the next reply.
@@ -124,7 +135,9 @@ class Transaction:
             ProtocolError: For a reply that no command asked for, or a code that does not fit.
         """
         self._untouched = self._untouched and reply.code == 421 and self._asks("mail")
-        if self.state is State.FINAL:
+        if self.chunks:
+            self._receive_chunk(reply)
+        elif self.state is State.FINAL:
             self._receive_final(reply)
         elif self.state in {State.BODY, State.EMPTY}:
             self._receive_early(reply)
@@ -179,8 +192,11 @@ class Transaction:
             self._refusal(reply, "RCPT")
             self._final = reply
             self._decide(index, "rejected", "rcpt", reply)
-        if self._recipient == len(self._statuses) and not self._accepted:
-            self._give_up()
+        if self._recipient == len(self._statuses):
+            if not self._accepted:
+                self._give_up()
+            elif self.chunking:
+                self.state = State.BODY
 
     def _receive_data(self, reply: Reply) -> None:
         if reply.code == 354:
@@ -201,6 +217,13 @@ class Transaction:
         if self._accepted:
             self._final = reply
         self._finish(close=reply.code == 421)
+
+    def _receive_chunk(self, reply: Reply) -> None:
+        self.chunks -= 1
+        if reply.code // 100 == 2:
+            return
+        self.chunks = 0
+        self._receive_early(reply)
 
     def _receive_early(self, reply: Reply) -> None:
         self._refusal(reply, "the body")

@@ -344,7 +344,7 @@ class ServerSession:
             return
         self._chunks += await self._exactly(int(words[0]))
         if len(words) == 1:
-            await self._write("250 2.0.0 continue")
+            await self._say("body", "250 2.0.0 continue")
         elif self._mail is None or not self._rcpt:
             self._chunks.clear()
             await self._write("503 5.5.1 no valid recipients")

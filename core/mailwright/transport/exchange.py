@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _wire = logging.getLogger("mailwright.wire")
 ONE_WRITE: Final = 1 << 16
 """Bodies up to this many octets go in one write."""
+CHUNK: Final = 1 << 19
+IN_FLIGHT: Final = 8
+"""Chunks without an answer: four megabytes on the wire keep any line busy."""
 
 
 class Exchange:
@@ -66,7 +69,7 @@ class Exchange:
         asked = time.perf_counter()
         self.envelope_ms = round((asked - started) * 1000)
         if transaction.state is State.BODY:
-            await self._body()
+            await (self._chunks() if transaction.chunking else self._body())
         elif transaction.state is State.EMPTY:
             self._protocol.write(b".\r\n")
             transaction.dot_sent()
@@ -110,6 +113,42 @@ class Exchange:
         if self._protocol.has_reply:  # an early refusal, or the connection is gone: the dot must not leave
             await self._receive(self._timeouts.command)
             return
+        self._end(end)
+
+    async def _chunks(self) -> None:
+        """BDAT (RFC 3030), with at most `IN_FLIGHT` chunks unanswered; the last one waits for the commit."""
+        pieces: list[bytes] = []
+        held = 0
+        left = self._composed.size
+        async for piece in self._composed:
+            pieces.append(piece)
+            held += len(piece)
+            if held < CHUNK or held >= left:
+                continue
+            await self._answered(IN_FLIGHT - 1)
+            if self._transaction.state is State.DONE:
+                return
+            self._protocol.write(b"BDAT %d\r\n%b" % (held, b"".join(pieces)))
+            self._transaction.chunk_sent()
+            await self._protocol.drain(self._timeouts.data)
+            self.octets += held
+            left -= held
+            pieces, held = [], 0
+        await self._answered(0)
+        if self._transaction.state is State.DONE:
+            return
+        await self._commit()
+        self._protocol.check()
+        self._end(b"BDAT %d LAST\r\n%b" % (held, b"".join(pieces)))
+
+    async def _answered(self, most: int) -> None:
+        """Read answers until at most `most` chunks are without one, and those that are there."""
+        transaction = self._transaction
+        while transaction.state is State.BODY and (transaction.chunks > most or self._protocol.has_reply):
+            await self._receive(self._timeouts.data)
+
+    def _end(self, end: bytes) -> None:
+        """Write what ends the message, with the next one's commands behind it."""
         self.octets += len(end)
         _wire.debug("C: [%d octets]", self.octets)
         following = b"" if self._transaction.one_too_many else self._follow()

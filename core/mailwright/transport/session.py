@@ -13,7 +13,7 @@ from attrs import evolve
 from mailwright.errors import MailwrightError, MessageError, SessionError
 from mailwright.model import Envelope, Report, Timeouts
 from mailwright.smtp import Capabilities, Job, Leg, State, Transaction, further, plan, server_id
-from mailwright.transport.exchange import Exchange
+from mailwright.transport.exchange import ONE_WRITE, Exchange
 from mailwright.transport.wire import WireProtocol
 
 if TYPE_CHECKING:
@@ -91,17 +91,20 @@ class Session:
             planned = plan(self._job(submission), self.capabilities)
             if len(planned.legs) != 1 or planned.refused:
                 return None
-            transaction = self._transaction(planned.legs[0])
+            transaction = self._transaction(planned.legs[0], submission)
         except MailwrightError:
             return None  # it is said when its turn comes
         return transaction, transaction.commands()
 
-    def _transaction(self, leg: Leg) -> Transaction:
+    def _transaction(self, leg: Leg, submission: Submission) -> Transaction:
+        composed = submission.composed
+        large = composed.size > ONE_WRITE and "CHUNKING" in self.capabilities
         return Transaction(
             leg.envelope,
             mail_parameters=leg.mail,
             rcpt_parameters=leg.rcpt,
             pipelining="PIPELINING" in self.capabilities,
+            chunking=large or "binarymime" in composed.needs,
         )
 
     async def deliver(
@@ -142,7 +145,9 @@ class Session:
         while waiting:
             leg = waiting.popleft()
             last = bytes if waiting else follow
-            report, untouched = await self._transact(self._transaction(leg), submission, commit, until, last)
+            report, untouched = await self._transact(
+                self._transaction(leg, submission), submission, commit, until, last
+            )
             noticed = noticed or not untouched
             if self.usable and (rest := further(leg, report)) is not None:
                 waiting.appendleft(rest)
