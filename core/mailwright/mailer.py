@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from mailwright.errors import ConfigurationError, Problem, SendError
@@ -206,7 +217,7 @@ class Mailer:
         *,
         concurrency: int = 20,
         on_commit: Callable[[int], Awaitable[None]] | None = None,
-    ) -> AsyncIterator[Receipt]:
+    ) -> AsyncGenerator[Receipt, None]:
         """Send a stream of messages; memory stays flat however long it is.
 
         Args:
@@ -218,8 +229,10 @@ class Mailer:
         Yields:
             Receipts in order of completion, with `index`. Nothing is raised for a message: see `Receipt.error`.
         """
-        async for receipt in self._sending.send_many(messages, concurrency=concurrency, on_commit=on_commit):
-            yield receipt
+        sending = self._sending.send_many(messages, concurrency=concurrency, on_commit=on_commit)
+        async with aclosing(sending) as receipts:
+            async for receipt in receipts:
+                yield receipt
 
     async def _send_and_close(self, message: AnyMessage, *, envelope: Envelope | None) -> Receipt:
         try:

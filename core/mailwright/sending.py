@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -192,7 +193,7 @@ class Sending:
         *,
         concurrency: int,
         on_commit: Callable[[int], Awaitable[None]] | None = None,
-    ) -> AsyncIterator[Receipt]:
+    ) -> AsyncGenerator[Receipt, None]:
         """Receipts in order of completion; `concurrency` messages under way at one time."""
         fetcher = self._fetcher((await self._opened())[0])
 
@@ -204,8 +205,9 @@ class Sending:
                 return _never_left(message, error, index)
             return evolve(receipt, index=index) if index else receipt
 
-        async for receipt in unordered(messages, outcome, concurrency=concurrency):
-            yield receipt
+        async with aclosing(unordered(messages, outcome, concurrency=concurrency)) as receipts:
+            async for receipt in receipts:
+                yield receipt
 
     async def draft(self, message: AnyMessage, envelope: Envelope | None = None) -> Draft:
         """What `send` would send: nothing is connected to, no hook runs."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from mailwright.errors import MailwrightError
@@ -46,7 +47,7 @@ class Each:
         self._done: asyncio.Queue[tuple[int, NodeOutcome] | None] = asyncio.Queue(AHEAD)
         self._stopped = False
 
-    async def outcomes(self) -> AsyncIterator[tuple[int, NodeOutcome]]:
+    async def outcomes(self) -> AsyncGenerator[tuple[int, NodeOutcome], None]:
         """Number and outcome, in order of completion. Raises what keeps the mailer from opening."""
         task = asyncio.create_task(self._send())
         try:
@@ -61,11 +62,13 @@ class Each:
 
     async def _send(self) -> None:
         try:
-            async for receipt in self._mailer.send_many(
+            sending = self._mailer.send_many(
                 self._messages(), concurrency=self._concurrency, on_commit=self._committing
-            ):
-                number, state = self._under_way.pop(receipt.index)
-                await self._done.put((number, self._node.settled(state, receipt)))
+            )
+            async with aclosing(sending) as receipts:
+                async for receipt in receipts:
+                    number, state = self._under_way.pop(receipt.index)
+                    await self._done.put((number, self._node.settled(state, receipt)))
         finally:
             await self._done.put(None)
 

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from attrs import evolve, field, frozen
@@ -270,9 +271,10 @@ class SendEmailNode:
             self._renderer = self._own_renderer()
         try:
             each = Each(self, mailer, states, concurrency=concurrency, on_commit=on_commit)
-            async for number, outcome in each.outcomes():
-                await self._tell(outcome)
-                yield number, outcome
+            async with aclosing(each.outcomes()) as outcomes:
+                async for number, outcome in outcomes:
+                    await self._tell(outcome)
+                    yield number, outcome
         finally:
             if mailer is not self._mailer:
                 await mailer.aclose()
