@@ -55,6 +55,7 @@ from mailwright.routing import (
 from mailwright.spi import Submission, Transport
 from mailwright.streams import unordered
 from mailwright.system import SystemClock, SystemEntropy
+from mailwright.telemetry import observed
 
 if TYPE_CHECKING:
     from email.message import Message as StandardMessage
@@ -249,23 +250,15 @@ class Sending:
         """The receipt; raises only where no attempt was made."""
         routes = await self._opened()
         info = routes[0].info
-        try:
-            draft = await self._draft(message, envelope, routes[0], self._hooks.before_compose, fetcher)
-        except MailwrightError as error:
-            await self._hooks.send_failed(error, None, info)
-            raise
-        try:
-            receipt = await self._attempts(draft, routes, commit or _no_commit)
-        except MailwrightError as error:
-            await self._hooks.send_failed(error, None, info)
-            raise
-        if draft.kept_back:
-            everybody = (*draft.envelope.recipients, *draft.kept_back)
-            receipt = evolve(
-                receipt,
-                envelope=evolve(draft.envelope, recipients=everybody),
-                statuses=(*receipt.statuses, *map(_kept_back, draft.kept_back)),
-            )
+        with observed(info) as observation:
+            try:
+                draft = await self._draft(message, envelope, routes[0], self._hooks.before_compose, fetcher)
+                receipt = _with_kept_back(await self._attempts(draft, routes, commit or _no_commit), draft)
+            except MailwrightError as error:
+                observation.failed(error)
+                await self._hooks.send_failed(error, None, info)
+                raise
+            observation.ended(receipt)
         if receipt.accepted:
             await self._hooks.after_send(receipt, info)
         else:
@@ -509,6 +502,17 @@ def _never_left(message: AnyMessage, error: MailwrightError, index: int) -> Rece
     )
     envelope = Envelope(sender=message.from_, recipients=message.recipients) if statuses else None
     return Receipt(message_id=message.message_id or "", envelope=envelope, statuses=statuses, error=error, index=index)
+
+
+def _with_kept_back(receipt: Receipt, draft: Draft) -> Receipt:
+    if not draft.kept_back:
+        return receipt
+    everybody = (*draft.envelope.recipients, *draft.kept_back)
+    return evolve(
+        receipt,
+        envelope=evolve(draft.envelope, recipients=everybody),
+        statuses=(*receipt.statuses, *map(_kept_back, draft.kept_back)),
+    )
 
 
 def _kept_back(address: str) -> RecipientStatus:

@@ -22,6 +22,7 @@ class ScriptedServer:
     Args:
         tls: ``starttls`` offers it, ``tls`` speaks it from the first octet, ``none``.
         certificate: ``good``, or one that a client must refuse.
+        client_authority: PEM file; clients must show a certificate of this authority, and EXTERNAL takes its common name.
         extensions: EHLO keywords offered.
         users: Passwords by user; with any, AUTH is offered.
         tokens: Bearer tokens by user.
@@ -45,6 +46,7 @@ class ScriptedServer:
         *,
         tls: Literal["tls", "starttls", "none"] = "none",
         certificate: certificates.Certificate = "good",
+        client_authority: Path | None = None,
         extensions: Iterable[str] = EXTENSIONS,
         users: Mapping[str, str] | None = None,
         tokens: Mapping[str, str] | None = None,
@@ -79,6 +81,7 @@ class ScriptedServer:
         self.ca_file: Path | None = None
         self.context: ssl.SSLContext | None = None
         self._certificate = certificate
+        self._client_authority = client_authority
         self._extensions = tuple(extensions)
         self._replies = dict(replies or {})
         self._faults = list(faults)
@@ -90,6 +93,9 @@ class ScriptedServer:
     async def __aenter__(self) -> Self:
         if self.tls != "none":
             self.context, self.ca_file = certificates.make(self._certificate)
+            if self._client_authority is not None:
+                self.context.verify_mode = ssl.CERT_REQUIRED
+                self.context.load_verify_locations(self._client_authority)
         self._server = await asyncio.start_server(
             self._serve, self.host, self.port, ssl=self.context if self.tls == "tls" else None
         )

@@ -302,6 +302,12 @@ class ServerSession:
         await self._ask(b'{"status":"401","schemes":"bearer","scope":"mail"}')
         return None
 
+    async def _external(self, initial: bytes | None) -> str | None:
+        claimed = (initial if initial is not None else await self._ask(b"")).decode()
+        shown = self._writer.get_extra_info("peercert") or {}
+        names = [value for pairs in shown.get("subject", ()) for key, value in pairs if key == "commonName"]
+        return names[0] if names and claimed in {"", names[0]} else None
+
     async def _mail_from(self, rest: str) -> None:
         found = _PATH.match(rest)
         if found is None:
@@ -395,6 +401,7 @@ class ServerSession:
     }  # fmt: skip
     _MECHANISMS: Final[dict[str, Callable[[ServerSession, bytes | None], Awaitable[str | None]]]] = {
         "PLAIN": _plain, "LOGIN": _login, "CRAM-MD5": _cram_md5, "XOAUTH2": _bearer, "OAUTHBEARER": _bearer,
+        "EXTERNAL": _external,
     }  # fmt: skip
 
 
