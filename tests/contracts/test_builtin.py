@@ -76,6 +76,11 @@ class TestBasicOverHttp(TestBasic):
     target = AuthTarget(protocol="http", host="api.example.org")
 
 
+class TestExternal(AuthContract):
+    plugin = P + "auth.external"
+    document = {"user": "ann@example.org"}
+
+
 class TestOAuth2(AuthContract):
     plugin = P + "auth.oauth2"
     document = {"user": "ann@example.org", "access_token": "literal"}

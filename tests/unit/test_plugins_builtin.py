@@ -41,6 +41,7 @@ def test_every_plugin_is_active(registry: Registry) -> None:
         "basic",
         "oauth2",
         "oauth2_client_credentials",
+        "external",
         "entra_certificate",
         "google_service_account",
         "external_token",
