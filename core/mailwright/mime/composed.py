@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from attrs import evolve, field, frozen
 
@@ -84,8 +84,9 @@ class ComposedMessage:
 
     @property
     def _first(self) -> bytes:
-        # the empty line at least: always bytes
-        return b"%b\r\n%b" % (self._head, cast("bytes", self._body[0]))
+        first = self._body[0]
+        assert isinstance(first, bytes)  # the empty line at least
+        return b"%b\r\n%b" % (self._head, first)
 
     def with_header(self, name: str, value: str, *, top: bool = True) -> ComposedMessage:
         """A copy with one more header field.

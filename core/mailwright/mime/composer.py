@@ -11,7 +11,7 @@ from mailwright.mime.fields import check_block, date_time, fold, mailboxes, unst
 from mailwright.mime.images import extract_images
 from mailwright.mime.parts import part_leaf
 from mailwright.mime.raw import raw_leaf
-from mailwright.mime.transfer import canonical, check_verbatim, encode_text
+from mailwright.mime.transfer import encode_text, unified
 from mailwright.mime.tree import Leaf, Multi, Node, content_type_field, needs_of, segments, verbatim_bodies
 from mailwright.model import Message, Part, Priority, RawPart
 from mailwright.ports import Need
@@ -189,11 +189,8 @@ def _body(message: Message, html: str | None, related: tuple[Leaf, ...], *, eigh
 
 
 def _text_leaf(field: str, subtype: str, text: str, *, eight_bit: bool, parameter: str = "") -> Leaf:
-    text = canonical(text)
-    data = text.encode()
-    encoding, body = encode_text(data, characters=len(text), eight_bit=eight_bit)
-    if body is data:
-        check_verbatim(body, field=field)
+    data = unified(text)
+    encoding, body = encode_text(data, eight_bit=eight_bit)
     return Leaf(
         (f"Content-Type: text/{subtype}; charset=utf-8{parameter}", f"Content-Transfer-Encoding: {encoding}"),
         body,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +21,7 @@ _BLANK_RUNS: Final = re.compile(r" *[^ ]+")
 _MAX_NAME: Final = 60  # longer display names become encoded-words, which fold anywhere
 _NO_OFFSET: Final = timedelta()
 _MINUTE: Final = timedelta(minutes=1)
+_TWO: Final = tuple(f"{number:02d}" for number in range(60))
 
 
 def fold(name: str, tokens: Iterable[str]) -> str:
@@ -111,8 +112,14 @@ def date_time(moment: datetime) -> str:
         if rest:  # a zone of odd seconds cannot be written
             return date_time(moment.astimezone(UTC))
         zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
-    shown = moment.ctime()  # Mon Nov  2 15:04:05 2026, in English by definition
-    return f"{shown[:3]}, {moment.day:02d} {shown[4:7]} {shown[20:]} {shown[11:19]} {zone}"
+    day = _day(moment.toordinal())
+    return f"{day} {_TWO[moment.hour]}:{_TWO[moment.minute]}:{_TWO[moment.second]} {zone}"
+
+
+@lru_cache(maxsize=16)
+def _day(ordinal: int) -> str:
+    shown = date.fromordinal(ordinal).ctime()  # Mon Nov  2 00:00:00 2026, in English by definition
+    return f"{shown[:3]}, {shown[8:10].replace(' ', '0')} {shown[4:7]} {shown[20:]}"
 
 
 def check_block(block: bytes, *, fields: int) -> None:
@@ -125,16 +132,15 @@ def check_block(block: bytes, *, fields: int) -> None:
     Raises:
         MessageError: For NUL, a bare CR or LF, a line over 998 octets, a blank line, or another number of fields.
     """
-    ends = block.count(b"\r\n")
-    folds = block.count(b"\r\n ")
-    if ends - folds != fields - 1 or block.count(b"\n") != ends or block.count(b"\r") != ends or b"\0" in block:
+    lines = block.split(b"\r\n")
+    ends = len(lines) - 1
+    folded = [line for line in lines if line[:1] == b" "] if ends >= fields else []
+    if ends - len(folded) != fields - 1 or block.count(b"\n") != ends or block.count(b"\r") != ends or b"\0" in block:
         msg = "headers: a line end, NUL or field that nobody meant to write; the message is refused"
         raise MessageError(msg)
-    if len(block) > MAX_LINE or folds:
-        lines = block.split(b"\r\n")
-        if max(map(len, lines)) > MAX_LINE:
-            msg = f"headers: a line is longer than {MAX_LINE} octets (RFC 5322 §2.1.1)"
-            raise MessageError(msg)
-        if folds and not all(map(bytes.strip, lines)):
-            msg = "headers: a folded line holds nothing but blanks"
-            raise MessageError(msg)
+    if len(block) > MAX_LINE and max(map(len, lines)) > MAX_LINE:
+        msg = f"headers: a line is longer than {MAX_LINE} octets (RFC 5322 §2.1.1)"
+        raise MessageError(msg)
+    if b"" in lines or not all(map(bytes.strip, folded)):
+        msg = "headers: a line holds nothing but blanks"
+        raise MessageError(msg)

@@ -31,12 +31,15 @@ def encoded_words(text: str, *, first: int = LIMIT) -> list[str]:
     """
     data = text.encode()
     room = min(first, LIMIT) - _OVERHEAD
-    quoted = len(data) + 2 * len(data.translate(None, _SINGLE))
     based = (len(data) + 2) // 3 * 4
-    if quoted <= based:
-        if quoted <= room:
-            return [f"=?utf-8?Q?{''.join([_Q[byte] for byte in data])}?="]
-    elif based <= room:
+    if based <= LIMIT:  # short: writing it is as quick as counting what it would take
+        word = "".join([_Q[byte] for byte in data])
+        quoted = len(word)
+        if quoted <= based and quoted <= room:
+            return [f"=?utf-8?Q?{word}?="]
+    else:
+        quoted = len(data) + 2 * len(data.translate(None, _SINGLE))
+    if based < quoted and based <= room:
         return [f"=?utf-8?B?{b2a_base64(data, newline=False).decode()}?="]
     if room < _NARROW:
         room = _ROOM

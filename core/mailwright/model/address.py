@@ -130,7 +130,7 @@ def addresses(value: AnyAddresses) -> tuple[Address, ...]:
         return Address.parse_list(value)
     if isinstance(value, Address):
         return (value,)
-    if not isinstance(value, Iterable):
+    if type(value) is not tuple and not isinstance(value, Iterable):  # asking an ABC takes its time
         msg = f"addresses are text or a list, not {type(value).__name__}"
         raise AddressError(msg)
     found: list[Address] = []
@@ -144,6 +144,8 @@ def addresses(value: AnyAddresses) -> tuple[Address, ...]:
 
 def one_address(name: str, value: AnyAddresses) -> Address | None:
     """Take at most one address for the field called `name`."""
+    if value is None or type(value) is Address:
+        return value
     found = addresses(value)
     if len(found) > 1:
         msg = f"{name}: one address, not {len(found)}"
