@@ -155,13 +155,14 @@ class Base64:
         return not isinstance(self.content, bytes)
 
     def __iter__(self) -> Iterator[bytes]:
+        return map(base64_lines, self.steps())
+
+    def steps(self) -> Iterator[bytes | memoryview]:
+        """What is to be encoded, `STEP` octets at a time."""
         if isinstance(self.content, bytes):
             view = memoryview(self.content)
-            for start in range(0, len(view), STEP):
-                yield base64_lines(view[start : start + STEP])
-            return
-        for chunk in _aligned(self._read()):
-            yield base64_lines(chunk)
+            return (view[start : start + STEP] for start in range(0, len(view), STEP))
+        return _aligned(self._read())
 
     def _read(self) -> Iterator[bytes]:
         source = (
