@@ -223,6 +223,10 @@ async def _replayable(part: Part | RawPart, max_bytes: int | None) -> Part | Raw
     if isinstance(content, Path):
         size = (await asyncio.to_thread(content.stat)).st_size
         _check_size(size, max_bytes)
+        if mime.is_message(part):  # composed verbatim, so it is checked as a whole: read it here, off the loop
+            return evolve(
+                part, content=await asyncio.to_thread(content.read_bytes), filename=part.filename or content.name
+            )
         return part
     if isinstance(content, (bytes, str)):
         _check_size(len(content), max_bytes)

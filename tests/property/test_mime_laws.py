@@ -6,22 +6,26 @@ import binascii
 import json
 import os
 import quopri
+import re
 import shutil
 import subprocess
 from base64 import b64encode
 from datetime import UTC, datetime
+from email import message_from_bytes, policy
 from email.utils import getaddresses
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mailwright.errors import MessageError
 from mailwright.mime import compose
-from mailwright.mime.fields import fold, mailboxes, unstructured
+from mailwright.mime.fields import mailboxes, refold, unstructured
 from mailwright.mime.images import extract_images
 from mailwright.mime.names import clean_filename
+from mailwright.mime.params import with_parameter
 from mailwright.mime.plain import plain_text
 from mailwright.mime.transfer import (
     STEP,
@@ -34,6 +38,7 @@ from mailwright.mime.transfer import (
 from mailwright.mime.words import encoded_words
 from mailwright.model import Address, Message, Part
 from mailwright.testing import laws
+from mailwright.testing.readers import Reader, installed
 from mailwright.testing.strategies import (
     addresses,
     bodies,
@@ -51,23 +56,61 @@ if TYPE_CHECKING:
 THOROUGH = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
+EXAMPLES = int(os.environ.get("MAILWRIGHT_EXAMPLES", "100"))
+BRIEF = settings(THOROUGH, max_examples=max(20, EXAMPLES // 5))
+
+
+@settings(THOROUGH, max_examples=EXAMPLES)
+@given(message=messages())
+def test_every_message_obeys_every_law(message: Message) -> None:
+    laws.hold(message)
+
+
 @pytest.mark.parametrize("law", laws.LAWS, ids=lambda law: law.__name__)
-@THOROUGH
+@BRIEF
 @given(message=messages())
 def test_every_message_obeys(law: Callable[[Message], None], message: Message) -> None:
     law(message)
 
 
+def test_the_judges_are_here() -> None:
+    """A parser that is not built on the standard library's reads along in every run."""
+    assert set(installed()) == {"standard library", "rust"}
+
+
+@pytest.mark.parametrize("reader", installed().values(), ids=installed())
+def test_readers_object_to_what_is_wrong(reader: Reader) -> None:
+    """The judges judge: a wrong octet anywhere is noticed."""
+    message = Message(
+        from_="Ann <ann@example.org>", to="bo@example.org", subject="über", text="Grüße\n", html="<p>Grüße",
+        attachments=[Part(content=b"\x00\x01" * 40, filename="ü.bin")], date=datetime(2026, 11, 2, tzinfo=UTC),
+        message_id="<1@example.org>",
+    )  # fmt: skip
+    laws.readers_agree(message, readers={"r": reader})
+    octets = bytes(laws.composed(message))
+    for old, new in (
+        (b"ann@", b"eve@"),
+        (b"w7xiZXI=", b"w7xiZXg="),
+        (b"<1@", b"<2@"),
+        (b"AAEA", b"AAEB"),
+        (b"%C3%BC", b"%C3%BD"),
+    ):
+        assert octets.count(old)
+        wrong = octets.replace(old, new, 1)
+        with pytest.raises(AssertionError):
+            laws.readers_agree(message, readers={"r": lambda _, wrong=wrong: reader(wrong)})
+
+
 @pytest.mark.parametrize(
     "law", [laws.size_is_length, laws.lines_are_sound, laws.fields_are_the_intended, laws.recipients_are_exact]
 )
-@THOROUGH
+@BRIEF
 @given(message=messages(eai=True))
 def test_internationalised_addresses_obey(law: Callable[[Message], None], message: Message) -> None:
     law(message)
 
 
-@THOROUGH
+@BRIEF
 @given(messages(eai=True))
 def test_smtputf8_is_needed_only_for_addresses(message: Message) -> None:
     written = (message.from_, message.sender, *message.to, *message.cc, *message.reply_to)
@@ -75,7 +118,7 @@ def test_smtputf8_is_needed_only_for_addresses(message: Message) -> None:
     assert ("smtputf8" in laws.composed(message).needs) == needed
 
 
-@THOROUGH
+@BRIEF
 @given(messages())
 def test_eight_bit_only_when_asked(message: Message) -> None:
     assert laws.composed(message).needs == frozenset()
@@ -109,14 +152,30 @@ def _decoded_word(word: str) -> str:
     return (binascii.a2b_base64(content) if kind == "B" else binascii.a2b_qp(content, header=True)).decode()
 
 
-@given(st.text("abc-", min_size=1, max_size=60), header_text(max_size=1200))
-def test_folding_is_idempotent(name: str, text: str) -> None:
+@given(st.text("abc-", min_size=1, max_size=60), st.one_of(header_text(max_size=1200), st.text("a =?", max_size=300)))
+def test_folding_unfolds_to_the_text(name: str, text: str) -> None:
     folded = unstructured(name, text)
     assert max(map(len, folded.split("\r\n"))) <= 998
     value = folded.removeprefix(f"{name}:").replace("\r\n ", " ").removeprefix(" ")
     assert laws.decoded(value) == text
-    if value.split(" ") and "  " not in value:
-        assert fold(name, value.split(" ")).replace("\r\n ", " ") == folded.replace("\r\n ", " ")
+    again = refold(name, value)
+    assert again.removeprefix(f"{name}:").replace("\r\n ", " ").removeprefix(" ") == value
+    assert all(map(str.strip, again.split("\r\n")))
+
+
+@given(
+    st.one_of(st.text(max_size=400), st.text("aé🎉", min_size=50, max_size=900)).filter(lambda text: text.isprintable())
+)
+def test_parameters_come_back_and_never_split_a_character(text: str) -> None:
+    field = with_parameter("Content-Disposition", "attachment", "filename", text or "x")
+    pieces = re.findall(r"filename\*(\d+)\*=([^;\r\n]*)", field)
+    assert [int(number) for number, _ in pieces] == list(range(len(pieces)))
+    assert len(pieces) <= 9
+    for index, (_, piece) in enumerate(pieces):
+        unquote_to_bytes(piece.removeprefix("utf-8''") if index == 0 else piece).decode()  # each piece whole characters
+    assert max(map(len, field.split("\r\n"))) <= 998
+    read = message_from_bytes(f"{field}\r\n\r\n".encode(), policy=policy.default)
+    assert read.get_filename() == (text or "x")
 
 
 DECODERS: dict[str, Callable[[bytes], bytes]] = {
@@ -210,7 +269,7 @@ def test_hostile_text_is_refused_or_round_trips(text: str) -> None:
         laws.text_round_trips(message)
 
 
-@THOROUGH
+@BRIEF
 @given(messages(), st.integers(0, 3))
 def test_boundaries_avoid_the_parts(message: Message, hits: int) -> None:
     """A token that occurs in a body is never the boundary."""
@@ -262,11 +321,11 @@ def node() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("reader", ["postal-mime", "mailparser"])
-@THOROUGH
+@settings(THOROUGH, max_examples=EXAMPLES)
 @given(message=messages())
-def test_parsers_of_another_family_agree(node: subprocess.Popen[str], reader: str, message: Message) -> None:
+def test_parsers_from_npm_agree(node: subprocess.Popen[str], reader: str, message: Message) -> None:
     """Addresses, subject, Message-ID and attachments; names and subject but for the blanks that readers fold together."""
-    assume(not any(address.email.startswith('"') for address in message.recipients))  # neither reads all of these
+    message = laws.readable(message)
     assert node.stdin is not None
     assert node.stdout is not None
     node.stdin.write(json.dumps({"reader": reader, "raw": b64encode(bytes(laws.composed(message))).decode()}) + "\n")
@@ -281,15 +340,9 @@ def test_parsers_of_another_family_agree(node: subprocess.Popen[str], reader: st
             assert Address(f"x@{domain}").domain == address.domain
     assert found["subject"].split() == message.subject.split()
     assert found["id"] == message.message_id
-    contents = _contents(message)
-    attached = found["parts"][-len(contents) :] if contents else []
-    assert attached == [b64encode(content).decode() for content in contents]
-
-
-def _contents(message: Message) -> list[bytes]:
-    contents = [part.content for part in message.attachments if isinstance(part, Part)]
-    return [
-        content.encode() if isinstance(content, str) else content
-        for content in contents
-        if isinstance(content, str | bytes)
+    wanted = [
+        b64encode(part.content).decode()
+        for part in laws.meant_parts(message)
+        if part and part.disposition and part.content is not None
     ]
+    assert [one for one in wanted if one not in found["parts"]] == []

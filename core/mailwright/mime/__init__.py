@@ -2,7 +2,8 @@
 
 from mailwright.mime.composed import ComposedMessage
 from mailwright.mime.composer import compose
+from mailwright.mime.parts import is_message
 from mailwright.mime.ready import octets_of, ready
 from mailwright.mime.tree import Structure
 
-__all__ = ["ComposedMessage", "Structure", "compose", "octets_of", "ready"]
+__all__ = ["ComposedMessage", "Structure", "compose", "is_message", "octets_of", "ready"]

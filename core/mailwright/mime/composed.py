@@ -9,7 +9,7 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 
 from mailwright.errors import MessageError
-from mailwright.mime.fields import check_block, fold
+from mailwright.mime.fields import check_block, refold
 from mailwright.mime.transfer import Base64, base64_lines
 from mailwright.mime.tree import Node, Segment, Structure, structure_of
 from mailwright.model.text import FIELD_NAME
@@ -103,7 +103,7 @@ class ComposedMessage:
         if not FIELD_NAME.fullmatch(name):
             msg = f"headers: {name!r} is not a header name"
             raise MessageError(msg)
-        line = f"{name}: {value}" if "\r\n" in value else _folded(name, value)
+        line = f"{name}: {value}" if "\r\n" in value else refold(name, value)
         try:
             block = line.replace("\r\n\t", "\r\n ").encode("utf-8" if "smtputf8" in self.needs else "ascii")
         except UnicodeEncodeError:
@@ -113,10 +113,6 @@ class ComposedMessage:
         written = line.encode()
         head = written + b"\r\n" + self._head if top else self._head + b"\r\n" + written
         return evolve(self, head=head, size=self.size + len(written) + 2)
-
-
-def _folded(name: str, value: str) -> str:
-    return fold(name, value.split(" ")) if len(name) + 2 + len(value) > 78 and "  " not in value else f"{name}: {value}"
 
 
 def _take(reading: Iterator[bytes | memoryview]) -> list[bytes | memoryview]:

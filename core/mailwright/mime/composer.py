@@ -7,7 +7,7 @@ from typing import Final
 
 from mailwright.errors import MessageError
 from mailwright.mime.composed import ComposedMessage, Offload, total
-from mailwright.mime.fields import check_block, date_time, fold, mailboxes, unstructured
+from mailwright.mime.fields import check_block, check_fields, date_time, fold, mailboxes, unstructured
 from mailwright.mime.images import extract_images
 from mailwright.mime.parts import part_leaf
 from mailwright.mime.raw import raw_leaf
@@ -191,8 +191,11 @@ def _body(message: Message, html: str | None, related: tuple[Leaf, ...], *, eigh
 def _text_leaf(field: str, subtype: str, text: str, *, eight_bit: bool, parameter: str = "") -> Leaf:
     data = unified(text)
     encoding, body = encode_text(data, eight_bit=eight_bit)
+    fields = (f"Content-Type: text/{subtype}; charset=utf-8{parameter}", f"Content-Transfer-Encoding: {encoding}")
+    if parameter:
+        check_fields(fields, field=field)
     return Leaf(
-        (f"Content-Type: text/{subtype}; charset=utf-8{parameter}", f"Content-Transfer-Encoding: {encoding}"),
+        fields,
         body,
         (f"text/{subtype}", len(data), None, None),
         encoding,

@@ -48,6 +48,24 @@ def fold(name: str, tokens: Iterable[str]) -> str:
     return "".join(out)
 
 
+def refold(name: str, text: str) -> str:
+    """Fold a value that is ready for the wire at its blanks; of several in a row the first one begins the new line.
+
+    Folding what was unfolded (RFC 5322 §2.2.3) gives the same field again.
+    """
+    return f"{name}: {text}" if len(name) + 2 + len(text) <= WIDTH else fold(name, _tokens(text))
+
+
+def _tokens(text: str) -> list[str]:
+    """What stands between blanks; further blanks stay in front of what they precede."""
+    runs = _BLANK_RUNS.findall(text)
+    rest = text[sum(map(len, runs)) :]  # blanks at the end
+    if not runs:
+        return [text]
+    runs[-1] += rest
+    return [runs[0], *(run[1:] for run in runs[1:])]
+
+
 def unstructured(name: str, text: str, *, longest: int = WIDTH - 1) -> str:
     """A field of free text: ASCII as it is, everything else, and what only looks encoded, as encoded-words.
 
@@ -63,9 +81,9 @@ def unstructured(name: str, text: str, *, longest: int = WIDTH - 1) -> str:
         line = f"{name}: {text}"
         if len(line) <= WIDTH:
             return line
-        runs = _BLANK_RUNS.findall(text)
-        if max(map(len, runs), default=0) <= longest:
-            return fold(name, [runs[0], *(run[1:] for run in runs[1:])]) if runs else line
+        tokens = _tokens(text)
+        if max(map(len, tokens), default=0) <= longest:
+            return fold(name, tokens)
     words = encoded_words(text, first=WIDTH - len(name) - 2)
     return f"{name}: {words[0]}" if len(words) == 1 and len(words[0]) + len(name) + 2 <= WIDTH else fold(name, words)
 
@@ -94,9 +112,9 @@ def _mailbox(address: Address) -> list[str]:
     if name.isascii() and len(name) <= _MAX_NAME and "=?" not in name:
         if _ATOMS.fullmatch(name):
             return [name, f"<{email}>"]
-        if "  " not in name and name[0] != " " and name[-1] != " ":
-            escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-            return [f'"{escaped}"', f"<{email}>"]
+        # Many readers do not undo quoted-pairs: a name with one is encoded, which all of them decode.
+        if '"' not in name and "\\" not in name and "  " not in name and name[0] != " " and name[-1] != " ":
+            return [f'"{name}"', f"<{email}>"]
     return [*_encoded_name(name), f"<{email}>"]
 
 
@@ -120,6 +138,22 @@ def date_time(moment: datetime) -> str:
 def _day(ordinal: int) -> str:
     shown = date.fromordinal(ordinal).ctime()  # Mon Nov  2 00:00:00 2026, in English by definition
     return f"{shown[:3]}, {shown[8:10].replace(' ', '0')} {shown[4:7]} {shown[20:]}"
+
+
+def check_fields(fields: Sequence[str], *, field: str) -> None:
+    """The same for a part's header fields, which are ASCII always.
+
+    Raises:
+        MessageError: Names `field`.
+    """
+    try:
+        check_block("\r\n".join(fields).encode("ascii"), fields=len(fields))
+    except UnicodeEncodeError:
+        msg = f"{field}: a header of the part was not encoded; the message is refused"
+        raise MessageError(msg) from None
+    except MessageError as error:
+        msg = f"{field}: {error.message}"
+        raise MessageError(msg) from None
 
 
 def check_block(block: bytes, *, fields: int) -> None:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import re
 from binascii import Error, a2b_base64
+from html import unescape
 from typing import Final
 
 from mailwright.model import Part
 
 _BEFORE: Final = re.compile(r"""(?:(?:\bsrc|\bbackground)\s{0,8}=\s{0,8}|\burl\(\s{0,8})(["']?)\Z""", re.IGNORECASE)
 _SCHEME: Final = re.compile("data:image/")
-_TYPE: Final = re.compile(r"data:(image/[a-z0-9.+-]{1,64})(?:;[a-z0-9=.-]{1,64})*;base64", re.IGNORECASE)
+_TYPE: Final = re.compile(r"data:(image/[a-z0-9.+-]{1,64})((?:;[a-z0-9=.-]{1,64})*)", re.IGNORECASE)
 _UNQUOTED_END: Final = re.compile(r"[\s\"'>)]")
 _LOOK_BACK: Final = 32
 _HEADER: Final = 300
 
 
 def extract_images(html: str, *, token: str) -> tuple[str, tuple[Part, ...]]:
-    """Replace base64 images by references to parts. Time linear in the length; nothing is fetched or opened.
+    """Replace images by references to parts. Time linear in the length; nothing is fetched or opened.
 
     Args:
         html: As written.
         token: Makes the Content-IDs unique.
 
     Returns:
-        The HTML with ``cid:`` URLs, and the parts, equal images once. What is no sound base64 image stays as it is.
+        The HTML with ``cid:`` URLs, and the parts, equal images once. What is no sound image stays as it is.
     """
     parts: dict[str, Part] = {}
     out: list[str] = []
@@ -56,6 +57,17 @@ def _end(html: str, start: int, quote: str) -> int:
     return found.start() if found else -1
 
 
+def _content(data: str, *, base64: bool) -> bytes | None:
+    from urllib.parse import unquote_to_bytes  # noqa: PLC0415 - most HTML holds no images
+
+    try:
+        if base64:
+            return a2b_base64("".join(data.split()) if "%" not in data else unquote_to_bytes(data))
+        return unquote_to_bytes(unescape(data))  # an SVG as text; in HTML its & stands as &amp;
+    except (Error, ValueError):
+        return None
+
+
 def _reference(url: str, parts: dict[str, Part], token: str) -> str | None:
     known = parts.get(url)
     if known is None:
@@ -63,12 +75,7 @@ def _reference(url: str, parts: dict[str, Part], token: str) -> str | None:
         kind = _TYPE.fullmatch(url, 0, comma) if comma > 0 else None
         if kind is None:
             return None
-        try:
-            content = a2b_base64(
-                "".join(url[comma + 1 :].replace("%2B", "+").replace("%2F", "/").replace("%3D", "=").split())
-            )
-        except (Error, ValueError):
-            return None
+        content = _content(url[comma + 1 :], base64=kind.group(2).lower().endswith(";base64"))
         if not content:
             return None
         content_type = kind.group(1).lower()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from mailwright.errors import AttachmentError, MessageError
-from mailwright.mime.fields import unstructured
+from mailwright.mime.fields import check_fields, unstructured
 from mailwright.mime.names import clean_filename, guess_type
 from mailwright.mime.params import with_parameter
 from mailwright.mime.raw import embedded
@@ -57,7 +57,16 @@ def part_leaf(part: Part, *, field: str, binary: bool) -> Leaf:
         fields.append(f"Content-ID: <{part.content_id}>")
     if part.description:
         fields.append(unstructured("Content-Description", part.description))
+    check_fields(fields, field=field)
     return Leaf(tuple(fields), body, (content_type, size, filename, disposition), encoding)
+
+
+def is_message(part: Part) -> bool:
+    """Whether a part is a message of its own, by its type or by its file's name."""
+    if part.content_type:
+        return part.content_type.lower().startswith("message/")
+    name = part.filename or (part.content.name if isinstance(part.content, Path) else None)
+    return name is not None and guess_type(name) == "message/rfc822"
 
 
 def _content_type(part: Part, filename: str | None, field: str) -> str:
@@ -68,8 +77,6 @@ def _content_type(part: Part, filename: str | None, field: str) -> str:
             raise MessageError(msg)
         return content_type
     guessed = guess_type(filename) if filename else None
-    if guessed == "message/rfc822":
-        return guessed
     return guessed or ("text/plain" if isinstance(part.content, str) else "application/octet-stream")
 
 

@@ -138,6 +138,9 @@ class Calendar:
     Args:
         content: The iCalendar object.
         method: ``REQUEST``, ``REPLY``, ``CANCEL``, ``PUBLISH``, …; must equal the object's METHOD.
+
+    Raises:
+        MessageError: For a method that is none, or not the one in the object.
     """
 
     content: str = field(repr=False)
@@ -147,6 +150,10 @@ class Calendar:
         check_body("calendar", self.content)
         if not re.fullmatch(r"[A-Z-]{1,32}", self.method):
             msg = f"calendar: {self.method!r} is not an iTIP method such as REQUEST"
+            raise MessageError(msg)
+        found = re.search(r"^METHOD:[ \t]*([A-Za-z-]*)", self.content, re.MULTILINE | re.IGNORECASE)
+        if found and found.group(1).upper() != self.method:
+            msg = f"calendar: method is {self.method}, but the object says METHOD:{found.group(1)} (RFC 6047 §2.4)"
             raise MessageError(msg)
 
 
@@ -306,7 +313,7 @@ class Message:
         in_reply_to: Message-ID (or ids) answered.
         references: Message-IDs of the thread.
         list_unsubscribe: ``https:`` and ``mailto:`` URLs.
-        one_click: Adds List-Unsubscribe-Post (RFC 8058); needs an ``https:`` URL.
+        one_click: Adds List-Unsubscribe-Post (RFC 8058); needs exactly one ``https:`` URL and no ``http:`` URL.
         list_headers: Of ``id, help, subscribe, post, owner, archive`` (RFC 2369, RFC 2919).
         auto_submitted: ``auto-generated`` or ``auto-replied`` (RFC 3834).
         envelope: Replaces the envelope that the addresses make.
@@ -361,9 +368,11 @@ class Message:
             raise MessageError(msg)
         for url in self.list_unsubscribe:
             _url("list_unsubscribe", url, "https:", "mailto:", "http:")
-        if self.one_click and not any(url.lower().startswith("https:") for url in self.list_unsubscribe):
-            msg = "one_click: needs an https: URL in list_unsubscribe (RFC 8058 §3.1)"
-            raise MessageError(msg)
+        if self.one_click:
+            schemes = [url.partition(":")[0].lower() for url in self.list_unsubscribe]
+            if schemes.count("https") != 1 or "http" in schemes:
+                msg = "one_click: list_unsubscribe must hold one https: URL and no http: URL (RFC 8058 §3.1)"
+                raise MessageError(msg)
         if self.auto_submitted not in {None, "auto-generated", "auto-replied"}:
             msg = f"auto_submitted: auto-generated or auto-replied, not {self.auto_submitted!r}"
             raise MessageError(msg)

@@ -11,13 +11,14 @@ hold(my_hook(message))
 
 from __future__ import annotations
 
+from base64 import b64encode
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from hypothesis import strategies as st
 
 from mailwright.errors import AddressError
-from mailwright.model import Address, Calendar, Message, Part, Priority
+from mailwright.model import Address, Calendar, Message, Part, Priority, RawPart
 
 _ATEXT = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+/=?^_`{|}~-"
 _LDH = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -139,6 +140,57 @@ def attachments(draw: st.DrawFn) -> Part:
     )
 
 
+@st.composite
+def inline_images(draw: st.DrawFn) -> Part:
+    """Parts with a Content-ID, which HTML shows."""
+    return Part(
+        content=draw(st.binary(min_size=1, max_size=100)),
+        content_type=draw(st.sampled_from(["image/png", "image/svg+xml"])),
+        content_id=draw(st.from_regex(r"[a-z0-9]{1,20}(@[a-z]{1,10}\.example)?", fullmatch=True)),
+        filename=draw(st.none() | st.just("logo.png")),
+    )
+
+
+@st.composite
+def embedded_messages(draw: st.DrawFn) -> Part:
+    """Forwarded messages: message/rfc822, plain ones."""
+    subject = draw(st.text("abc =?", max_size=40))
+    body = draw(st.text("abc.\n-", max_size=80))
+    return Part(content=f"From: a@example.org\nSubject: {subject}\n\n{body}\n".encode(), filename="forwarded.eml")
+
+
+@st.composite
+def raw_parts(draw: st.DrawFn) -> RawPart:
+    """Ready-made MIME parts: header fields, empty line, body in any encoding."""
+    name = draw(st.text(_LDH, min_size=1, max_size=20))
+    body = b64encode(draw(st.binary(max_size=50)))
+    head = f"Content-Type: application/x-{name}\r\nContent-Transfer-Encoding: base64\r\nX-Own: {name}\r\n\r\n"
+    return RawPart(head.encode() + body + draw(st.sampled_from([b"", b"\r\n"])))
+
+
+@st.composite
+def headers(draw: st.DrawFn, *, max_size: int = 3) -> list[tuple[str, str]]:
+    """Fields of an author's own: names that nobody else writes, any text."""
+    names = st.from_regex(r"X-[A-Za-z0-9!#$%&'*+.^_`|~-]{1,20}", fullmatch=True).filter(
+        lambda name: name.lower() != "x-priority"
+    )
+    chosen = draw(st.lists(names, max_size=max_size, unique_by=str.lower))
+    return [(name, draw(st.one_of(header_text(), hostile_text(line_ends=False)))) for name in chosen]
+
+
+@st.composite
+def list_fields(draw: st.DrawFn) -> dict[str, Any]:
+    """Arguments of `Message` that make it one of a mailing list: List-* with or without one click."""
+    path = draw(st.text(_LDH, min_size=1, max_size=300))
+    one_click = draw(st.booleans())
+    return {
+        "list_unsubscribe": [f"https://example.org/u/{path}", "mailto:leave@example.org"][: draw(st.integers(1, 2))],
+        "one_click": one_click,
+        "list_headers": {"id": "news.example.org", "help": f"https://example.org/{path}"},
+        "auto_submitted": "auto-generated",
+    }
+
+
 def moments() -> st.SearchStrategy[datetime]:
     """Dates with a zone of whole minutes."""
     zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -153,6 +205,7 @@ def messages(draw: st.DrawFn, *, eai: bool = False) -> Message:
         eai: With addresses that need SMTPUTF8.
     """
     people = st.lists(addresses(eai=eai), max_size=4)
+    parts = st.one_of(attachments(), attachments(), inline_images(), embedded_messages(), raw_parts())
     html = draw(st.none() | bodies().map(lambda text: f"<p>{text}</p>"))
     calendar = draw(
         st.none() | st.just(Calendar(content="BEGIN:VCALENDAR\nMETHOD:REQUEST\nEND:VCALENDAR\n", method="REQUEST"))
@@ -168,11 +221,17 @@ def messages(draw: st.DrawFn, *, eai: bool = False) -> Message:
         subject=draw(header_text()),
         html=html,
         text=draw(st.none() | bodies()),
-        attachments=draw(st.lists(attachments(), max_size=3)),
+        attachments=draw(st.lists(parts, max_size=3, unique_by=_content_id)),
         calendar=calendar,
         priority=draw(st.sampled_from(Priority)),
-        headers=[(f"X-Law-{index}", value) for index, value in enumerate(draw(st.lists(header_text(), max_size=3)))],
+        headers=draw(headers()),
         message_id=f"<{draw(ids)}>",
         date=draw(moments()),
         references=[f"<{item}>" for item in draw(st.lists(ids, max_size=30))],
+        in_reply_to=[f"<{item}>" for item in draw(st.lists(ids, max_size=2))],
+        **draw(st.just({}) | list_fields()),
     )
+
+
+def _content_id(part: Part | RawPart) -> object:
+    return getattr(part, "content_id", None) or id(part)
