@@ -164,10 +164,12 @@ def test_folding_unfolds_to_the_text(name: str, text: str) -> None:
 
 
 @given(
-    st.one_of(st.text(max_size=400), st.text("aé🎉", min_size=50, max_size=900)).filter(lambda text: text.isprintable())
+    st.one_of(st.text(max_size=400), st.text("aé🎉", min_size=50, max_size=900))
+    .filter(lambda text: text.isprintable())
+    .map(lambda text: text.strip() or "x")  # as file names are, see `clean_filename`
 )
 def test_parameters_come_back_and_never_split_a_character(text: str) -> None:
-    field = with_parameter("Content-Disposition", "attachment", "filename", text or "x")
+    field = with_parameter("Content-Disposition", "attachment", "filename", text)
     pieces = re.findall(r"filename\*(\d+)\*=([^;\r\n]*)", field)
     assert [int(number) for number, _ in pieces] == list(range(len(pieces)))
     assert len(pieces) <= 9
@@ -175,7 +177,7 @@ def test_parameters_come_back_and_never_split_a_character(text: str) -> None:
         unquote_to_bytes(piece.removeprefix("utf-8''") if index == 0 else piece).decode()  # each piece whole characters
     assert max(map(len, field.split("\r\n"))) <= 998
     read = message_from_bytes(f"{field}\r\n\r\n".encode(), policy=policy.default)
-    assert read.get_filename() == (text or "x")
+    assert read.get_filename() == text
 
 
 DECODERS: dict[str, Callable[[bytes], bytes]] = {
