@@ -7,10 +7,13 @@ to do has not been done. Observers change nothing: what they raise is logged.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import inspect
 import logging
+import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mailwright.errors import MailwrightError, PluginError, Veto
 from mailwright.model import Message
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from mailwright.registry import Registry
 
 _log = logging.getLogger("mailwright.plugins")
+_TURNS: Final = 10
+"""Of the loop, for a cancelled hook to end."""
 T = TypeVar("T")
 
 
@@ -79,8 +84,9 @@ class Lifecycle:
             return await _within(self._limit_s, impl.function, values)
         except (Veto, asyncio.CancelledError):
             raise
-        except TimeoutError:
-            msg = f"{_named(impl)} took longer than {self._limit_s:g} s"
+        except _Late as late:
+            ended = "" if late.ended else "; it does not end, and was abandoned"
+            msg = f"{_named(impl)} took longer than {self._limit_s:g} s{ended}"
             raise PluginError(msg, stage="hook") from None
         except Exception as error:
             msg = f"{_named(impl)} failed: {type(error).__name__}: {error}"
@@ -91,23 +97,86 @@ class Lifecycle:
                 _log.warning("%s(%s) %.1f ms", _named(impl), kinds, (time.perf_counter() - started) * 1000)
 
 
+class _Late(Exception):
+    """The limit is over; `ended` tells whether the hook has ended since."""
+
+    def __init__(self, *, ended: bool) -> None:
+        super().__init__()
+        self.ended = ended
+
+
+class _Exit(Exception):
+    """A hook wanted to end the process."""
+
+
 async def _within(limit_s: float, function: Any, values: list[Any]) -> Any:
     """Async hooks run in the loop and are abandoned past the limit if they will not end; sync ones run in a thread."""
-    if inspect.iscoroutinefunction(function):
-        task: asyncio.Future[Any] = asyncio.ensure_future(function(*values))
+    until = asyncio.get_running_loop().time() + limit_s
+    if not inspect.iscoroutinefunction(function):
+        result = await _finished(_in_thread(function, values), until)
+        if not inspect.isawaitable(result):
+            return result
     else:
-        task = asyncio.ensure_future(asyncio.to_thread(function, *values))
+        result = function(*values)
+    return await _finished(asyncio.ensure_future(_contained(result)), until)
+
+
+async def _finished(work: asyncio.Future[Any], until: float) -> Any:
+    """Its result; after `until` it is cancelled, and after some turns of the loop abandoned."""
     try:
-        done, _ = await asyncio.wait({task}, timeout=limit_s)
+        done, _ = await asyncio.wait({work}, timeout=max(0.0, until - asyncio.get_running_loop().time()))
     except asyncio.CancelledError:
-        task.cancel()
+        work.cancel()
         raise
-    if not done:
-        task.cancel()
-        task.add_done_callback(_forget)
-        raise TimeoutError
-    result = task.result()
-    return await asyncio.wait_for(result, limit_s) if inspect.isawaitable(result) else result
+    if done:
+        return work.result()
+    work.cancel()
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+    ended = work.done() and isinstance(work, asyncio.Task)
+    if not work.done():
+        work.add_done_callback(_forget)
+        if isinstance(work, asyncio.Task):
+            _let_go(work)
+    raise _Late(ended=ended)
+
+
+async def _contained(awaitable: Any) -> Any:
+    """A SystemExit in a task would end the loop."""
+    try:
+        return await awaitable
+    except SystemExit as error:
+        raise _Exit(f"it called sys.exit({error.code!r})") from None
+
+
+def _in_thread(function: Any, values: list[Any]) -> asyncio.Future[Any]:
+    """A thread of its own: one that never ends must neither fill the pool that others need, nor keep the process alive."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if not future.done():
+            future.set_result(result) if error is None else future.set_exception(error)
+
+    def work() -> None:
+        result, failed = None, None
+        try:
+            result = function(*values)
+        except Exception as error:  # noqa: BLE001 - told to the waiting loop
+            failed = error
+        except BaseException as error:  # noqa: BLE001 - likewise: SystemExit would vanish with the thread
+            failed = _Exit(f"it raised {type(error).__name__}({error})")
+        with contextlib.suppress(RuntimeError):  # the loop is gone
+            loop.call_soon_threadsafe(settle, result, failed)
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), name="mailwright-hook", daemon=True).start()
+    return future
+
+
+def _let_go(task: asyncio.Task[Any]) -> None:
+    """Or `asyncio.run` would wait at its end for a task that swallows its cancellation."""
+    asyncio._unregister_task(task)  # noqa: SLF001 - documented for those who extend tasks
 
 
 def _forget(task: asyncio.Future[Any]) -> None:
@@ -123,5 +192,5 @@ def _expect(result: Any, wanted: type[T], impl: pluggy.HookImpl) -> T:
 
 
 def _named(impl: pluggy.HookImpl) -> str:
-    distribution, name, _ = impl.plugin_name.split(":")
+    distribution, name, _ = impl.plugin_name.rsplit(":", 2)
     return f"plugin {name} ({distribution}): {impl.function.__name__}"

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ import pluggy
 from attrs import define, evolve, field, frozen
 
 from mailwright import hookspecs
+from mailwright.choices import choices_file, load_file, named_files, read_choices
 from mailwright.errors import PluginError
 from mailwright.spi import (
     SPI_VERSION,
@@ -40,6 +42,8 @@ R = TypeVar("R")
 
 GROUP: Final = "mailwright"
 HOME: Final = "mailwright"
+_SHOWN: Final = 20
+"""Names in an error."""
 _RECORD_HOOKS: Final[Mapping[str, tuple[Kind, type]]] = MappingProxyType({
     "mailwright_providers": ("provider", Provider),
     "mailwright_auth_methods": ("auth", AuthMethod),
@@ -324,7 +328,11 @@ class Registry:
     def _load_given(self, plugins: Iterable[object]) -> None:
         for plugin in plugins:
             name = getattr(plugin, "__name__", type(plugin).__name__)
-            self._admit(PluginInfo(name=name, distribution="handed in"), partial(_itself, plugin))
+            info = PluginInfo(name=name, distribution="handed in")
+            if _canonical(name) in self._disabled:
+                self._leave_out(info, "disabled", f"run: mailwright plugins enable {name}")
+            else:
+                self._admit(info, partial(_itself, plugin))
 
     def _load_found(self, found: Iterable[_Found]) -> None:
         for item in sorted(found, key=lambda item: (item.distribution, item.entry_point.name)):
@@ -334,7 +342,9 @@ class Registry:
         name = found.entry_point.name
         info = PluginInfo(name=name, distribution=found.distribution, version=found.version)
         if _canonical(name) in self._disabled:
-            self._leave_out(info, "disabled", "named in MAILWRIGHT_DISABLED_PLUGINS")
+            self._leave_out(
+                info, "disabled", f"run: mailwright plugins enable {name} (or see MAILWRIGHT_DISABLED_PLUGINS)"
+            )
         elif found.distribution != HOME and self._allow is not None and found.distribution not in self._allow:
             self._leave_out(info, "not allowed", f"add {found.distribution} to MAILWRIGHT_PLUGINS to use it")
         else:
@@ -387,7 +397,8 @@ class Registry:
         names = sorted(self._records[kind])
         near = get_close_matches(name, names, n=1)
         broken = [info for info in self._infos.values() if info.status != "active"]
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
+        some = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {some or 'none'}"
         left_out = "".join(
             f"; plugin {info.name} of {info.distribution} is {info.status}: {info.reason}" for info in broken
         )
@@ -455,7 +466,32 @@ def _records(hooks: Mapping[str, pluggy.HookImpl]) -> list[tuple[Kind, str, Any]
     return found
 
 
+_handed_in: list[Any] = []
+
+
+def hand_in(files: Iterable[str | Path]) -> None:
+    """Add hook files to the process's registry, before it is first used. One that does not load is an error.
+
+    Args:
+        files: Python files, as for ``--plugin``.
+
+    Raises:
+        PluginError: One is not there, does not load, or is no plugin.
+    """
+    for name in files:
+        module = load_file(name)
+        try:
+            _records(_check(module))
+        except Exception as error:
+            raise PluginError(f"{name}: {error}") from error
+        _handed_in.append(module)
+        default_registry.cache_clear()
+
+
 @cache
 def default_registry() -> Registry:
-    """The process's registry: what is installed, as the environment variables allow."""
-    return Registry()
+    """The process's registry: what is installed and named, as environment variables and remembered choices allow."""
+    choices = read_choices(choices_file())
+    loaded = [*_handed_in, *map(load_file, named_files(choices, os.environ))]
+    words = _words(os.environ.get("MAILWRIGHT_DISABLED_PLUGINS")) or frozenset()
+    return Registry(loaded, disabled=words | frozenset(choices.disabled))

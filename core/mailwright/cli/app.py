@@ -36,6 +36,7 @@ ConnectionName = Annotated[
     str | None,
     typer.Option("--connection", "-c", envvar="MAILWRIGHT_CONNECTION", help="Saved connection, document, or sandbox."),
 ]
+Plugin = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with hooks to load; repeat it.")]
 AttachRoot = Annotated[Path | None, typer.Option(help="Folder that file attachments may come from.")]
 
 
@@ -94,6 +95,7 @@ def send(
         float | None, typer.Option(min=0.01, help="Seconds; templates are rendered in a process of its own.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; connect to nothing.")] = False,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Send a node, a ready .eml, or a letter written here."""
@@ -102,7 +104,7 @@ def send(
     options = _options(to, cc, bcc, from_, reply_to, subject, html, text, attach)
     bulk = (each, receipts, resume, retry_failed, concurrency)
     _run(
-        command.run, source, state, bulk=bulk, render_timeout=render_timeout, connection=connection, options=options, attach_root=attach_root, dry_run=dry_run,
+        _with(plugin, command.run), source, state, bulk=bulk, render_timeout=render_timeout, connection=connection, options=options, attach_root=attach_root, dry_run=dry_run,
         json=json,
     )  # fmt: skip
 
@@ -116,12 +118,13 @@ def check(
         bool, typer.Option("--original", help="The file holds the original Send Email node's settings.")
     ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="With --original: write our document.")] = None,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Find every mistake in a node document, without network."""
     from mailwright.cli import check as command  # noqa: PLC0415 - only this command needs it
 
-    _run(command.run, node, state, attach_root=attach_root, original=original, output=output, json=json)
+    _run(_with(plugin, command.run), node, state, attach_root=attach_root, original=original, output=output, json=json)
 
 
 @app.command()
@@ -140,6 +143,7 @@ def compose(
     text: Text = None,
     attach: Attach = None,
     attach_root: AttachRoot = None,
+    plugin: Plugin = None,
     json: Json = False,
 ) -> None:
     """Write a letter as .eml without sending it.
@@ -150,7 +154,7 @@ def compose(
 
     options = _options(to, cc, bcc, from_, reply_to, subject, html, text, attach)
     _run(
-        command.run, node, state, connection=connection, options=options, output=output, attach_root=attach_root,
+        _with(plugin, command.run), node, state, connection=connection, options=options, output=output, attach_root=attach_root,
         json=json,
     )  # fmt: skip
 
@@ -163,12 +167,56 @@ def schema(kind: Annotated[Literal["node", "connection"], typer.Argument(help="W
     _run(command.run, kind)
 
 
-@app.command()
-def plugins(json: Json = False) -> None:
-    """List plugins, and why one was left out."""
+plugins = typer.Typer(help="List plugins, and why one was left out; choose and write them.")
+app.add_typer(plugins, name="plugins")
+PluginName = Annotated[str, typer.Argument(help="As `mailwright plugins` lists it.")]
+
+
+@plugins.callback(invoke_without_command=True)
+def plugins_list(context: typer.Context, json: Json = False) -> None:
+    """List plugins, and why one was left out; choose and write them."""
+    if context.invoked_subcommand is None:
+        from mailwright.cli import plugins as command  # noqa: PLC0415 - only this command needs it
+
+        _run(command.run, json=json)
+
+
+@plugins.command("info")
+def plugins_info(name: PluginName, json: Json = False) -> None:
+    """Show what one plugin adds, where it is from, and how it loaded."""
     from mailwright.cli import plugins as command  # noqa: PLC0415 - only this command needs it
 
-    _run(command.run, json=json)
+    _run(command.info, name, json=json)
+
+
+@plugins.command("enable")
+def plugins_enable(name: PluginName) -> None:
+    """Use a plugin again."""
+    from mailwright.cli import plugins as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.choose, name, enable=True)
+
+
+@plugins.command("disable")
+def plugins_disable(name: PluginName) -> None:
+    """Leave a plugin out from now on."""
+    from mailwright.cli import plugins as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.choose, name, enable=False)
+
+
+@plugins.command("new")
+def plugins_new(
+    name: Annotated[str, typer.Argument(help="Such as acme: the distribution becomes mailwright-acme.")],
+    kind: Annotated[
+        Literal["provider", "auth", "attachment", "secret", "hooks"], typer.Option(help="What it brings.")
+    ] = "provider",
+    folder: Annotated[Path | None, typer.Option(help="Where to write it; default: here.")] = None,
+) -> None:
+    """Write a plugin that is ready to publish: package, tests that pass, README."""
+    from mailwright.cli import plugins as command  # noqa: PLC0415 - only this command needs it
+
+    _run(command.new, name, kind, folder)
 
 
 @app.command()
@@ -319,6 +367,19 @@ def discover(
     from mailwright.cli import connections as command  # noqa: PLC0415 - only this command needs it
 
     _run(command.discover, address, save=save, json=json)
+
+
+def _with(files: list[Path] | None, command: Any) -> Any:
+    """The command, after these hook files were loaded: the user names them, never a document."""
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        if files:
+            from mailwright.registry import hand_in  # noqa: PLC0415 - rarely used
+
+            hand_in(files)
+        return command(*arguments, **options)
+
+    return run
 
 
 def _options(to: Addresses, cc: Addresses, bcc: Addresses, from_: str | None, reply_to: Addresses, *rest: Any) -> Any:

@@ -1,0 +1,112 @@
+"""From `plugins new` to mail sent through the installed wheel, as an author does it; nothing is fetched from anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import site
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mailwright.testing import Sandbox
+
+KINDS = ("provider", "auth", "attachment", "secret", "hooks")
+CLI = "from mailwright.cli import main; main()"
+
+
+def run(*command: str, cwd: Path, python: str = sys.executable, **more: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
+    environment |= {"NO_COLOR": "1", "COLUMNS": "200", "HOME": str(cwd), "XDG_CONFIG_HOME": str(cwd / "config")} | more
+    done = subprocess.run(
+        [python, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def install(wheel: Path, folder: Path) -> str:
+    """A fresh environment: the wheel unpacked as pip does it, its dependencies taken from this one."""
+    venv.create(folder, with_pip=False, symlinks=True)
+    place = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)}))
+    zipfile.ZipFile(wheel).extractall(place)
+    here = [path for path in sys.path if path and Path(path).name in {"site-packages", "dist-packages"}]
+    places = dict.fromkeys([*here, *site.getsitepackages()])
+    # addsitedir also follows the .pth files there, those of editable installs
+    lines = [f"import site; site.addsitedir({path!r})" for path in places]
+    (place / "dependencies.pth").write_text("\n".join(lines) + "\n")
+    return str(folder / "bin" / "python")
+
+
+def test_new_plugins_of_every_kind_pass_their_tests_at_once(tmp_path: Path) -> None:
+    projects = []
+    for kind in KINDS:
+        said = run("-c", CLI, "plugins", "new", f"our-{kind}", "--kind", kind, cwd=tmp_path)
+        projects.append(tmp_path / f"mailwright-our-{kind}")
+        assert f"cd mailwright-our-{kind}" in said
+    sources = os.pathsep.join(str(project / "src") for project in projects)
+    tests = [str(project / "tests") for project in projects]
+    told = run(
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--import-mode=importlib",
+        *tests,
+        cwd=tmp_path,
+        PYTHONPATH=sources,
+    )
+    assert " passed" in told
+    assert "failed" not in told
+
+
+def test_a_new_plugin_is_well_written(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    for kind in KINDS:
+        run("-c", CLI, "plugins", "new", f"our-{kind}", "--kind", kind, cwd=tmp_path)
+    sources = [str(path) for path in tmp_path.glob("*/src/*/__init__.py")]
+    assert len(sources) == len(KINDS)
+    assert "Success" in run("-m", "mypy", "--strict", "--python-version", "3.11", *sources, cwd=tmp_path)
+
+
+def test_built_installed_and_sent_through(tmp_path: Path) -> None:
+    run("-c", CLI, "plugins", "new", "acme", cwd=tmp_path)
+    project = tmp_path / "mailwright-acme"
+    run("-m", "hatchling", "build", "-t", "wheel", cwd=project)
+    [wheel] = (project / "dist").glob("*.whl")
+    python = install(wheel, tmp_path / "clean")
+    listed = json.loads(run("-c", CLI, "plugins", "--json", cwd=tmp_path, python=python))
+    [acme] = [plugin for plugin in listed if plugin["name"] == "acme"]
+    assert (acme["status"], acme["distribution"], acme["version"]) == ("active", "mailwright-acme", "0.1.0")
+    assert acme["adds"] == ["provider acme"]
+    with Sandbox(tls="none", login=False) as box:
+        node = {
+            "connection": {"provider": "acme", "host": box.host, "port": box.port, "tls": "none"},
+            "from": "zoe@example.org",
+            "to": "ann@example.org",
+            "subject": "Through acme",
+            "content": "<p>It works.</p>",
+        }
+        (tmp_path / "node.json").write_text(json.dumps(node))
+        sent = json.loads(run("-c", CLI, "send", "node.json", "--json", cwd=tmp_path, python=python))
+        assert box.messages[0].subject == "Through acme"
+    assert '"provider": "acme"' in json.dumps(sent)
+    run("-c", CLI, "plugins", "disable", "acme", cwd=tmp_path, python=python)
+    assert "disabled" in run("-c", CLI, "plugins", "info", "acme", cwd=tmp_path, python=python)
+    run("-c", CLI, "plugins", "enable", "acme", cwd=tmp_path, python=python)
+    assert "active" in run("-c", CLI, "plugins", "info", "acme", cwd=tmp_path, python=python)
+
+
+@pytest.mark.parametrize("name", ["Acme", "a b", "../x", "", "a" * 50, "9x", "a--b"])
+def test_names_nobody_could_type_are_refused(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLI, "plugins", "new", name], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert not list(tmp_path.iterdir())
