@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import os
 import re
@@ -64,3 +65,14 @@ def test_every_hook_is_in_the_reference_with_its_arguments() -> None:
         if name.startswith("mailwright_"):
             arguments = ", ".join(f"`{argument}`" for argument in inspect.signature(function).parameters)
             assert f"| `{name}` | {arguments} |".replace("|  |", "| |") in reference, name
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("generate", Path(__file__).with_name("generate.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    for name, make in generate.PAGES.items():
+        made = make()
+        assert (ROOT / "docs" / "reference" / name).read_text() == made, f"{name}: run python tests/docs/generate.py"

@@ -34,7 +34,7 @@ from mailwright.model import Calendar, Dsn, Receipt, RecipientStatus, Reply, Rep
         ({"references": "<a@x> nonsense"}, "message_id"),
         ({"date": datetime(2026, 1, 1)}, "time zone"),
         ({"priority": "urgent"}, "urgent"),
-        ({"one_click": True}, "needs an https: URL"),
+        ({"one_click": True}, "one https: URL"),
         ({"list_unsubscribe": "https://x.org/<a>"}, "percent-encode"),
         ({"list_unsubscribe": "javascript:x"}, "must start with"),
         ({"list_headers": {"id": "a b"}}, "list_headers.id"),
