@@ -108,7 +108,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict, on both source roots; what users see of them, also by pyright."""
-    install(session, "-e", ".[cli,testing]", *nox.project.dependency_groups(PROJECT, "types"))
+    groups = nox.project.dependency_groups(PROJECT, "types", "tests")  # the tests' has every optional package
+    install(session, "-e", ".[cli,testing]", *groups)
     session.run("mypy")
     session.run("mypy", "tests/typing/public_api.py")
     session.run("basedpyright", "tests/typing/public_api.py")

@@ -269,6 +269,14 @@ def test_the_sandbox_opens_a_letter_in_the_browser(tmp_path: Path) -> None:
     assert "no message 7; there are 1" in shown
 
 
+def test_a_closed_standard_input_has_no_text(tmp_path: Path) -> None:
+    program = "import sys; sys.stdin = None; from mailwright.cli import main; main()"
+    command = [sys.executable, "-c", program, "send", "--to", "a@x.org", "--from", "b@x.org", "-c", "sandbox"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: nothing to say")
+
+
 LETTER = b"From: me@example.org\nTo: ann@example.org\nBcc: bo@example.org\nSubject: Hi\n\nHello\n"
 
 

@@ -121,7 +121,7 @@ def own_letter(connection: str | None, options: Options) -> Letter:
         raise ConfigurationError(msg)
     text_from = options.text
     if text_from is None and options.html is None:
-        if sys.stdin.isatty():
+        if sys.stdin is None or sys.stdin.isatty():  # None: closed
             msg = "nothing to say: give --html FILE or --text FILE, or pipe the text in"
             raise ConfigurationError(msg)
         text_from = Path("-")
@@ -158,7 +158,7 @@ def _connection(name: str | None) -> Reference:
 
 def _octets(path: Path) -> bytes:
     if str(path) == "-":
-        return sys.stdin.buffer.read()
+        return sys.stdin.buffer.read() if sys.stdin else b""
     try:
         return path.read_bytes()
     except OSError as error:
