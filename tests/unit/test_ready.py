@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from email import message_from_bytes
 from email.message import EmailMessage
+from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
-from email.policy import SMTP
+from email.policy import SMTP, default
 from typing import Any
 
 import pytest
@@ -86,12 +88,25 @@ def test_needs_are_those_of_the_octets() -> None:
     assert made(LETTER.replace(b"Hi", "Grüße".encode()))[1].needs == {"smtputf8"}
 
 
+def legacy(subject: str) -> MIMEMultipart:
+    message = MIMEMultipart()
+    message["From"], message["To"], message["Subject"] = "ann@x.org", "bo@y.org", subject
+    message.attach(MIMEText("Grüße\n", "plain", "utf-8"))
+    return message
+
+
+def test_the_old_classes_of_the_standard_library_are_messages_too() -> None:
+    message, composed = made(octets_of(legacy("Grüße")))
+    assert message.envelope == Envelope(sender="ann@x.org", recipients=("bo@y.org",))
+    assert composed.needs == frozenset()
+    read = message_from_bytes(bytes(composed), policy=default)
+    assert read["Subject"] == "Grüße"
+    assert read.get_payload(0).get_content() == "Grüße\n"
+
+
 def test_the_standard_library_does_not_smuggle_fields() -> None:
-    message = MIMEText("Hello")
-    message["From"], message["To"] = "ann@x.org", "bo@y.org"
-    message["Subject"] = "Hi\nBcc: eve@z.org"
     with pytest.raises(MessageError, match=r"field of its own|cannot write"):
-        octets_of(message)
+        octets_of(legacy("Hi\nBcc: eve@z.org"))
 
 
 def test_what_the_standard_library_cannot_write_is_an_error_of_ours() -> None:

@@ -35,11 +35,11 @@ def octets_of(message: StandardMessage | bytes) -> bytes:
     """
     if isinstance(message, (bytes, bytearray)):
         return bytes(message)
-    from email import policy  # noqa: PLC0415 - for its own messages only
+    from email.errors import MessageError as StandardError  # noqa: PLC0415 - for its own messages only
 
     try:
-        data = message.as_bytes(policy=policy.SMTP.clone(cte_type="7bit", utf8=message.policy.utf8))  # type: ignore[attr-defined]
-    except (UnicodeError, ValueError, LookupError, AttributeError) as error:
+        data = message.as_bytes(policy=message.policy.clone(linesep="\r\n", cte_type="7bit"))
+    except (UnicodeError, ValueError, LookupError, AttributeError, TypeError, StandardError) as error:
         msg = f"message: the standard library cannot write it: {error}"
         raise MessageError(msg) from error
     if len(_fields(data.partition(b"\r\n\r\n")[0])) != len(message.keys()):
