@@ -15,8 +15,9 @@ from mailwright.errors import PluginError
 from mailwright.routing import advice, endpoint_of
 from mailwright.spi import Provider, Reply, SmtpEndpoint
 from mailwright.testing import ScriptedServer
+from mailwright_plugins import providers
 
-TABLE = Path(__file__).parents[2] / "plugins/mailwright_plugins/providers/services.json"
+TABLE = Path(providers.__file__).with_name("services.json")
 NODEMAILER = [
     "126", "163", "1und1", "Aliyun", "aliyun.com", "AliyunQiye", "AOL", "aol.com", "Aruba", "Aruba PEC",
     "aruba.it", "pec.aruba.it", "Bluewin", "bluewin.ch", "BOL", "bol.com.br", "DebugMail", "Disroot",

@@ -82,6 +82,7 @@ def test_nothing_is_imported_before_a_fixture_is_asked_for(tmp_path: Path) -> No
         "    assert 'mailwright.testing.pytest_plugin' in sys.modules\n"
         "    assert not heavy & set(sys.modules)\n"
     )
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")  # and no settings of a folder above
     command = [sys.executable, "-m", "pytest", "-q", "-p", "mailwright.testing.pytest_plugin", "-p", "no:cacheprovider"]
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     environment = {key: value for key, value in environment.items() if not key.startswith("PYTEST_XDIST")}
