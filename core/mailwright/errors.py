@@ -12,6 +12,7 @@ MailwrightError
 ├── SessionError          the SMTP session failed: connect, TLS, greeting, time-out, garbage
 ├── AuthError             the credential was refused or cannot be used here
 ├── HttpError             an HTTP request failed; `request_sent` tells whether it left
+│   └── ApiError          an HTTP API answered no; carries the reply
 ├── Veto                  a hook forbade the message
 ├── QueueError            the outbox's database cannot be read or written
 ├── LeaseLost             another worker owns the job now
@@ -210,6 +211,21 @@ class HttpError(MailwrightError):
     def __init__(self, message: str, *, request_sent: bool = False, permanent: bool | None = False) -> None:
         super().__init__(message, permanent=permanent)
         self.request_sent = request_sent
+
+
+class ApiError(HttpError):
+    """Raised when an HTTP API answered, and its answer is no.
+
+    Attributes:
+        retry_after_s: How long it wants to be left alone, in seconds.
+    """
+
+    def __init__(
+        self, message: str, *, reply: Reply, permanent: bool | None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, request_sent=True, permanent=permanent)
+        self.reply = reply
+        self.retry_after_s = retry_after_s
 
 
 class Veto(MailwrightError):

@@ -85,10 +85,11 @@ class ConfiguredHttp:
                 follow_redirects=False,
                 timeout=self._timeout_s,
             ) as client:
+                known = {} if request.size is None else {"Content-Length": str(request.size)}
                 built = client.build_request(
                     request.method,
                     request.url,
-                    headers=dict(request.headers),
+                    headers={**known, **request.headers},
                     content=request.body() if callable(request.body) else request.body,
                 )
                 sent = True  # from here on the server may have acted
@@ -100,8 +101,8 @@ class ConfiguredHttp:
         except ValueError as error:  # httpx2 checks the proxy's scheme when it is used
             msg = "$.proxy: not a proxy that can be used; write http://HOST:PORT or socks5://HOST:PORT"
             raise HttpError(msg, permanent=True) from error
-        except httpx2.ConnectError as error:
-            msg = f"{httpx2.URL(request.url).host}: {error}"
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
+            msg = f"{httpx2.URL(request.url).host}: {str(error) or 'no connection in time'}"
             raise HttpError(msg) from error
         except httpx2.HTTPError as error:
             msg = f"{httpx2.URL(request.url).host}: {type(error).__name__}: {error}"

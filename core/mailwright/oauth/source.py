@@ -112,6 +112,8 @@ class Source:
         held = self._held
         if held is not None and held.token != refused:
             return True
+        if (flight := self._flight) is not None and not flight.done():  # refused at the same time as another session
+            return (await asyncio.shield(flight)).token != refused
         now = self._clock.monotonic()
         if not self._can_renew or (self._forced_at is not None and now - self._forced_at < PATIENCE_S):
             return False

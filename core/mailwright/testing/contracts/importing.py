@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from attrs import frozen
 
-PUBLIC: Final = frozenset({"errors", "ports", "sasl", "spi", "testing"})
+PUBLIC: Final = frozenset({"errors", "http_api", "ports", "sasl", "spi", "testing"})
 """Submodules of `mailwright` that plugins may import, beside the package itself."""
 
 _SCRIPT: Final = """
 import importlib, json, sys, time
-import mailwright, mailwright.errors, mailwright.ports, mailwright.sasl, mailwright.spi
+import mailwright, mailwright.errors, mailwright.http_api, mailwright.ports, mailwright.sasl, mailwright.spi
 from mailwright import hookimpl
 name = sys.argv[1]
 FORBIDDEN = ("socket.connect", "socket.bind", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.remove")
