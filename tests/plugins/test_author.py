@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import site
 import subprocess
 import sys
@@ -16,8 +17,11 @@ import pytest
 
 from mailwright.testing import Sandbox
 
-KINDS = ("provider", "auth", "attachment", "secret", "hooks")
+KINDS = ("provider", "auth", "attachment", "secret", "queue", "hooks")
 CLI = "from mailwright.cli import main; main()"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/tutorial/publish-a-provider.md"
+FINISHED = ROOT / "contrib/mailwright-example"
 
 
 def run(*command: str, cwd: Path, python: str = sys.executable, **more: str) -> str:
@@ -110,3 +114,44 @@ def test_names_nobody_could_type_are_refused(name: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert not list(tmp_path.iterdir())
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_the_finished_plugin_is_the_tutorials() -> None:
+    if not FINISHED.exists():
+        pytest.skip("contrib is not here")
+    module, tests = blocks("py")
+    assert module == (FINISHED / "src/mailwright_example/__init__.py").read_text()
+    assert tests == (FINISHED / "tests/test_mailwright_example.py").read_text()
+
+
+def test_every_step_of_the_tutorial(tmp_path: Path) -> None:
+    run("-c", CLI, "plugins", "new", "example", cwd=tmp_path)
+    project = tmp_path / "mailwright-example"
+    module, tests = blocks("py")
+    (project / "src/mailwright_example/__init__.py").write_text(module)
+    (project / "tests/test_mailwright_example.py").write_text(tests)
+    passed = run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project, PYTHONPATH=str(project / "src"))
+    assert re.search(r"\d+ passed", passed)
+    run("-m", "hatchling", "build", "-t", "wheel", cwd=project)
+    wheel = project / "dist" / "mailwright_example-0.1.0-py3-none-any.whl"
+    assert str(wheel.relative_to(project)) in PAGE.read_text()
+    python = install(wheel, tmp_path / "clean")
+    assert "Example Mail" in run("-c", CLI, "plugins", "info", "example", cwd=tmp_path, python=python)
+    [node] = map(json.loads, blocks("json"))
+    with Sandbox(tls="none", login=False) as box:
+        assert node["connection"]["host"] == box.host
+        node["connection"]["port"] = box.port
+        (tmp_path / "node.json").write_text(json.dumps(node))
+        run("-c", CLI, "send", "node.json", cwd=tmp_path, python=python)
+        assert [one.subject for one in box.messages] == [node["subject"]]
+
+
+def test_its_commands_exist(tmp_path: Path) -> None:
+    said = "".join(blocks("console"))
+    for command in re.findall(r"mailwright (\w+(?: \w+)?)", said):
+        words = [word for word in command.split() if word != "example"]
+        run("-c", CLI, *words[:2], "--help", cwd=tmp_path)

@@ -18,7 +18,7 @@ def write(name: str, kind: str, folder: Path) -> Path:
 
     Args:
         name: Such as ``acme``; a leading ``mailwright-`` is taken as said.
-        kind: provider, auth, attachment, secret or hooks.
+        kind: provider, auth, attachment, secret, queue or hooks.
         folder: Where its folder goes.
 
     Returns:
