@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 import mailwright
-from mailwright import Registry, connection_schema, errors, node_schema, ports, spi
+from mailwright import Registry, connection_schema, errors, hookspecs, http_api, node_schema, ports, spi
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 NOTE = "<!-- made by tests/docs/generate.py; do not edit -->"
@@ -121,8 +121,50 @@ def api() -> str:
     for module, title in ((spi, "`mailwright.spi`: for plugins"), (ports, "`mailwright.ports`: what is handed in")):
         page.append(f"## {title}")
         page += [_entry(name, value, level=3) for name, value in _own(module)]
+    page.append("## `mailwright.http_api`: transports over HTTP")
+    page += [_entry(name, getattr(http_api, name), level=3) for name in http_api.__all__]
     page.append("## `mailwright.errors`")
     page.append("\n".join(f"- `{name}`: {_summary(value)}" for name, value in _own(errors)))
+    return "\n\n".join(page) + "\n"
+
+
+RECORDS, BEFORE, OBSERVERS = "Records", "Before a message leaves", "Observers"
+HOOK_KINDS = {
+    RECORDS: (
+        "Called once, when something of the kind is first looked up. A plugin yields records from `mailwright.spi`; one that "
+        "raises, or yields anything else, is left out and named by `mailwright plugins`."
+    ),
+    BEFORE: (
+        "Sync or async. They may replace what they are given, by returning another, or forbid the message by raising `Veto`. "
+        "Several run one after another, each given what the one before left; `@hookimpl(tryfirst=True)` and "
+        "`@hookimpl(trylast=True)` order them. A sync hook runs in a thread. A hook that raises anything else, returns anything "
+        "else, or takes more than ten seconds stops the message: what a signer or a guard was to do has not been done."
+    ),
+    OBSERVERS: "Sync or async, under the same limit. They change nothing; what they raise is logged.",
+}
+
+
+def hooks() -> str:
+    """Every hook from its specification."""
+    page = [
+        "# Hooks",
+        NOTE,
+        (
+            "A plugin is a module (or any object) whose functions carry `@hookimpl` from `mailwright`. An implementation takes any "
+            "of the arguments below, by name; a name that is not there keeps the plugin from loading. `MAILWRIGHT_TRACE_PLUGINS=1` "
+            "logs each call with its time and the types of its arguments. [Hook into sending](../how-to/write-a-plugin.md) has "
+            "examples."
+        ),
+    ]
+    found: dict[str, list[str]] = {kind: [] for kind in HOOK_KINDS}
+    for name, function in vars(hookspecs).items():
+        if name.startswith("mailwright_"):
+            arguments = ", ".join(inspect.signature(function).parameters)
+            kind = BEFORE if "_before_" in name else OBSERVERS if arguments else RECORDS
+            shown = f"```text\n@hookimpl\ndef {name}({arguments})\n```"
+            found[kind].append(f"### {name}\n\n{shown}\n\n{_text(inspect.getdoc(function) or '')}")
+    for kind, entries in found.items():
+        page += [f"## {kind}", HOOK_KINDS[kind], *entries]
     return "\n\n".join(page) + "\n"
 
 
@@ -206,7 +248,7 @@ def _named(item: str) -> str:
     return f"`{name}`: {text}" if colon and re.fullmatch(r"[\w, ]+", name) else item
 
 
-PAGES = {"documents.md": documents, "api.md": api}
+PAGES = {"documents.md": documents, "api.md": api, "hooks.md": hooks}
 
 if __name__ == "__main__":
     for file_name, make in PAGES.items():
