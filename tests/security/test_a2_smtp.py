@@ -8,10 +8,12 @@ import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import Any
 
 import pytest
 from attrs import evolve
+from packaging.requirements import Requirement
 
 from mailwright import Connection, Envelope, Message
 from mailwright.errors import AddressError, AuthError, MailwrightError
@@ -25,7 +27,7 @@ from mailwright.testing import Fault, ScriptedServer
 from mailwright.transport import SmtpTransport
 
 PATIENT = Timeouts(connect=30, command=30, data=30, reply=30, total=60)
-IMPATIENT = Timeouts(connect=30, command=1, data=1, reply=1, total=60)  # where the server says nothing
+IMPATIENT = Timeouts(connect=2, command=1, data=1, reply=1, total=60)  # where the server says nothing
 CANARY = "canary-0123456789"
 STAGES = ["greeting", "ehlo", "mail", "rcpt", "data", "body", "final"]
 KINDS = [
@@ -487,3 +489,38 @@ async def test_S22_names_that_do_not_resolve(found: Any, monkeypatch: pytest.Mon
         report = await once(server)
         assert report.error is not None
         assert (report.error.code, report.error.permanent) == ("EDNS", False)
+
+
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+@pytest.mark.parametrize("renewed", [True, False])
+async def test_D4_the_challenge_of_a_refused_token_is_kept(mechanism: str, renewed: bool) -> None:  # noqa: N802
+    """Its JSON reaches whoever holds the token, who decides: renewed once and tried once more, or given up."""
+    challenges: list[bytes | None] = []
+
+    class Renewing(Credential):
+        async def refused(self, reply: Any, challenge: bytes | None) -> bool:
+            challenges.append(challenge)
+            self.secret = CANARY
+            return renewed
+
+    async with ScriptedServer(tls="starttls", tokens={"ann": CANARY}, mechanisms=[mechanism]) as server:
+        report = await once(server, auth=Renewing("ann", "expired", token=True))
+        assert challenges == [b'{"status":"401","schemes":"bearer","scope":"mail"}']
+        assert outcomes(report) == (["accepted"] if renewed else ["rejected"])
+        assert sum(line == "AUTH" for said in server.commands for line in said) == (2 if renewed else 1)
+        assert renewed or report.statuses[0].permanent is True
+
+
+def test_D9_versions_with_advisories_cannot_be_installed() -> None:  # noqa: N802
+    """GHSA-v3q9-hj7j-63hq, GHSA-vxj7-4xrp-5vr4."""
+    [wanted] = [one for one in metadata.requires("mailwright") or () if one.startswith("aiosmtplib")]
+    allowed = Requirement(wanted).specifier
+    assert not any(version in allowed for version in ("5.1.0", "5.1.1", "5.1.2", "6.0.0"))
+    assert metadata.version("aiosmtplib") in allowed
+
+
+@pytest.mark.parametrize("address", ["-X/x@x.org", "-oQ@x.org", '"-f me"@x.org'])
+async def test_S10_options_in_an_address_are_an_address(address: str) -> None:  # noqa: N802
+    async with ScriptedServer() as server:
+        assert outcomes(await once(server, submission(address))) == ["accepted"]
+        assert server.messages[0].rcpt_to == (address,)

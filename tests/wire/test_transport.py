@@ -20,7 +20,7 @@ from mailwright.testing import Fault, ScriptedServer
 from mailwright.transport import SmtpTransport
 
 PATIENT = Timeouts(connect=30, command=30, data=30, reply=30, total=60)
-IMPATIENT = Timeouts(connect=30, command=1, data=1, reply=1, total=60)  # where the server says nothing
+IMPATIENT = Timeouts(connect=2, command=1, data=1, reply=1, total=60)  # where the server says nothing
 SECRET = "canary-0123456789"
 
 

@@ -13,7 +13,8 @@ The rules:
   decides as well, and the session must be closed.
 - 421 anywhere means that the server closes: what is undecided is rejected for the moment.
 - A session lost before the dot left rejects for the moment; after it, the outcome is unknown (RFC 1047).
-- Any other code is a protocol error: the session is closed, nothing is believed.
+- Any other code is a protocol error: the session is closed, nothing is believed, also not what was said to recipients
+  before: only 354 shows that replies to commands in one write were paired rightly.
 - The commands of the next transaction may ride behind the final dot (RFC 2920 §3.1): whatever the server says to the dot,
   a transaction has ended there, and RSET would only undo the next one.
 - One at a time, a reply that is there before its command was written is one too: the session is out of step.
@@ -83,6 +84,7 @@ class Transaction:
         self._recipient = 0
         self._final: Reply | None = None
         self._untouched = True
+        self._in_step = not pipelining
         self.state = State.ASKING
         self.close = False
 
@@ -154,8 +156,9 @@ class Transaction:
         stage: Stage = {State.FINAL: "final", State.BODY: "body", State.EMPTY: "body"}.get(  # type: ignore[assignment]
             self.state, self._asked[0] if self._asked else "mail"
         )
+        out_of_step = isinstance(error, ProtocolError) and not self._in_step and self.state is not State.DONE
         for index in range(len(self._statuses)):
-            if self._statuses[index] is None:
+            if self._statuses[index] is None or out_of_step:
                 self._decide(index, outcome, stage, error.reply, permanent=False)
         self._finish(close=True)
 
@@ -184,7 +187,8 @@ class Transaction:
     def _receive_rcpt(self, reply: Reply) -> None:
         index = self._recipient
         self._recipient += 1
-        if self._statuses[index] is not None:
+        if self._statuses[index] is not None:  # MAIL was refused
+            self._give_up()
             return
         if reply.code // 100 == 2:
             self._accepted[index] = reply
@@ -200,6 +204,7 @@ class Transaction:
 
     def _receive_data(self, reply: Reply) -> None:
         if reply.code == 354:
+            self._in_step = True
             self.state = State.BODY if self._accepted else State.EMPTY
             return
         self._refusal(reply, "DATA")

@@ -164,9 +164,10 @@ class ScriptedServer:
         wanted = self._replies.get(stage)
         return wanted(about) if callable(wanted) else wanted
 
-    def will_fail(self, stage: ServerStage) -> bool:
-        """Whether a fault waits there."""
-        return self._waiting(stage) is not None
+    def awaiting(self, stage: ServerStage) -> FaultKind | None:
+        """The fault that waits there."""
+        index = self._waiting(stage)
+        return None if index is None else self._faults[index].kind
 
     def next_fault(self, stage: ServerStage) -> FaultKind | None:
         """The fault of a stage, counted as used."""

@@ -26,6 +26,7 @@ FaultKind = Literal[
     "two-replies", "421", "inject", "accept-drop", "accept-hang", "early-reply",
 ]  # fmt: skip
 MAX_LINE: Final = 65536
+_TOO_MUCH: Final = "552 5.3.4 too much"
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _PATH = re.compile(r"(?i)(?:FROM|TO):\s*<((?:[^\">]|\"(?:[^\"\\]|\\.)*\")*)>\s*(.*)")
 
@@ -36,7 +37,7 @@ class Fault:
 
     Args:
         stage: Instead of the reply of this stage; at ``body`` while the message arrives.
-        kind: ``drop`` closes, ``reset`` closes hard, ``hang`` says nothing more, ``drip`` sends octet by octet,
+        kind: ``drop`` closes, ``reset`` closes hard, ``hang`` says nothing more (nor reads, at ``body``), ``drip`` sends octet by octet,
             ``flood`` never ends its reply, ``inject`` appends a reply in clear to the 220 of STARTTLS,
             ``accept-drop`` and ``accept-hang`` keep the message and say nothing.
         times: How often; None: always.
@@ -119,6 +120,11 @@ class ServerSession:
         finally:
             self.abort()
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS stands."""
+        return self._encrypted
+
     def abort(self) -> None:
         """Close at once; safe to repeat, and before `serve` has begun."""
         self._writer.transport.abort()
@@ -159,12 +165,8 @@ class ServerSession:
                 end, skip = found + 2, 3
                 break
             start = max(0, len(self._buffer) - 4)
-            if self.server.take_fault("body", "early-reply"):
-                await self._write("552 5.3.4 too much")
-            if self.server.take_fault("body", "drop"):
-                raise _Gone
-            if self.server.take_fault("body", "reset"):
-                self._reset()
+            if (kind := self.server.next_fault("body")) is not None:
+                await self._break_body(kind)
             await self._more()
         data = bytes(self._buffer[:end])
         del self._buffer[: end + skip]
@@ -219,6 +221,23 @@ class ServerSession:
             await self._write(wanted + "\r\n250 AUTH PLAIN LOGIN")
         else:
             await self._write(_NONSENSE[kind](wanted))
+
+    async def _break_body(self, kind: FaultKind) -> None:
+        """While the message arrives; after a reply that comes early the rest is thrown away."""
+        if kind == "hang":
+            await asyncio.Event().wait()  # takes nothing more
+        elif kind == "early-reply":
+            await self._write(_TOO_MUCH)
+        else:
+            await self._go_wrong(kind, _TOO_MUCH)
+        await self._hang()
+
+    async def disturb(self, kind: FaultKind) -> None:
+        """Go wrong though nothing was asked."""
+        try:
+            await self._go_wrong(kind, "250 2.0.0 by the way")
+        except (_Gone, ConnectionError):
+            self.abort()
 
     async def _hang(self) -> None:
         while True:
@@ -350,7 +369,8 @@ class ServerSession:
             return
         self._chunks += await self._exactly(int(words[0]))
         if len(words) == 1:
-            await self._say("body", "250 2.0.0 continue")
+            if not (await self._say("body", "250 2.0.0 continue")).startswith("2"):
+                self._forget()
         elif self._mail is None or not self._rcpt:
             self._chunks.clear()
             await self._write("503 5.5.1 no valid recipients")
@@ -380,7 +400,8 @@ class ServerSession:
                     raise _Gone
                 await self._hang()
         said = self.server.reply("final", "") or "250 2.0.0 queued"
-        if said.startswith("2") and has_recipients and not self.server.will_fail("final"):
+        fault = self.server.awaiting("final")
+        if said.startswith("2") and has_recipients and fault in {None, "drip", "two-replies"}:
             self.server.keep(message)
         await self._answer("final", said)
 

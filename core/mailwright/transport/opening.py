@@ -31,6 +31,16 @@ _wire = logging.getLogger("mailwright.wire")
 _EHLO_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253}[A-Za-z0-9])?|\[[0-9A-Za-z:.]+\]")
 
 
+class _Client(aiosmtplib.SMTP):
+    """Remembers the transport it closes: one with TLS waits for the other side's goodbye, its socket still watched."""
+
+    closed: asyncio.BaseTransport | None = None
+
+    def close(self) -> None:
+        self.closed = self.transport or self.closed
+        super().close()
+
+
 class Opener:
     """Opens sessions of one connection, one step after the other."""
 
@@ -71,7 +81,7 @@ class Opener:
             proxy=connection.proxy,
             limit_s=connection.timeouts.connect,
         )
-        client: aiosmtplib.SMTP | None = None
+        client: _Client | None = None
         try:
             loopback = connection.proxy is None and _is_loopback(sock)
             client = self._client(sock)
@@ -92,16 +102,16 @@ class Opener:
             return Session(client, capabilities, ehlo=lines, timeouts=connection.timeouts)
         except BaseException:
             if client is not None:
-                if client.transport is not None:
-                    cast("asyncio.Transport", client.transport).abort()
                 client.close()
+                if client.closed is not None:
+                    cast("asyncio.Transport", client.closed).abort()
             # After what asyncio has scheduled: its transport must leave the selector before the descriptor is free.
             asyncio.get_running_loop().call_soon(sock.close)
             raise
 
-    def _client(self, sock: socket.socket) -> aiosmtplib.SMTP:
+    def _client(self, sock: socket.socket) -> _Client:
         endpoint = self._endpoint
-        return aiosmtplib.SMTP(
+        return _Client(
             hostname=endpoint.host,  # with sock= alone, names would go unverified
             sock=sock,
             use_tls=endpoint.tls == "tls",
@@ -157,11 +167,14 @@ class Opener:
     async def _said(self, conversation: Awaitable[Any], command: str, stage: Stage, *, code: str = "ESOCKET") -> Any:
         """Await one step of aiosmtplib."""
         _wire.debug("C: %s", command)
+        cancelled = _cancellations()
         try:
             response = await conversation
         except (ssl.SSLError, aiosmtplib.SMTPException, OSError, ValueError) as error:
             _wire.debug("S: %s", type(error).__name__)
             raise translated(error, self._endpoint, command, stage, code=code) from error
+        if _cancellations() > cancelled:  # wait_for of Python 3.11 swallows one that comes together with the reply
+            raise asyncio.CancelledError
         _wire.debug("S: %s", response.code)
         return response
 
@@ -184,6 +197,11 @@ class Opener:
 def _ehlo_lines(client: aiosmtplib.SMTP) -> list[str]:
     response = client.last_ehlo_response
     return response.message.split("\n") if response is not None else []
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 def _is_loopback(sock: socket.socket) -> bool:

@@ -1,0 +1,103 @@
+"""A delivery is cancelled at its n-th await, for every n there is."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Coroutine, Generator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mailwright import Connection, Envelope, Message
+from mailwright.mime import compose
+from mailwright.model import Limits, Report, SmtpEndpoint, Timeouts
+from mailwright.spi import Settings, Submission
+from mailwright.system import SystemClock
+from mailwright.testing import ScriptedServer
+from mailwright.transport import SmtpTransport
+
+
+class CancelAt:
+    """Awaits a coroutine; the task is cancelled while it waits for the n-th time."""
+
+    def __init__(self, work: Coroutine[Any, Any, Report], at: int) -> None:
+        self.work, self.at, self.waited = work, at, 0
+
+    def __await__(self) -> Generator[Any, Any, Report]:
+        steps = self.work.__await__()
+        sent: Any = None
+        thrown: BaseException | None = None
+        while True:
+            try:
+                waits_for = steps.throw(thrown) if thrown is not None else steps.send(sent)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            self.waited += 1
+            if self.waited == self.at:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+            thrown = None
+            try:
+                sent = yield waits_for
+            except BaseException as error:
+                thrown = error
+
+
+def letter(subject: str, size: int) -> Submission:
+    message = Message(
+        from_="me@x.org", to="a@x.org", subject=subject, text="x" * 60 + "\n" + "line of text\n" * (size // 13),
+        message_id=f"<{subject}@x.org>", date=datetime(2026, 1, 2, tzinfo=UTC),
+    )  # fmt: skip
+
+    async def commit() -> None:
+        await asyncio.sleep(0)
+
+    return Submission(
+        composed=compose(message, token=lambda: "0" * 32),
+        message=message,
+        envelope=Envelope(sender="me@x.org", recipients=("a@x.org",)),
+        idempotency_key=subject,
+        deadline=SystemClock().monotonic() + 60,
+        commit=commit,
+    )
+
+
+@pytest.mark.parametrize("tls", ["none", "starttls", "tls"])
+@pytest.mark.parametrize("size", [100, 700_000], ids=["one write", "chunks"])
+async def test_S21_cancelled_at_each_await(tls: Any, size: int) -> None:  # noqa: N802
+    before = asyncio.all_tasks()
+    async with ScriptedServer(tls=tls, deliver="line") as server:
+        connection = Connection(
+            provider="smtp",
+            settings=Settings(),
+            ca_file=str(server.ca_file) if server.ca_file else None,
+            timeouts=Timeouts(connect=30, command=30, data=30, reply=30, total=60),
+        )
+        at, cancelled = 0, True
+        while cancelled:
+            at += 1
+            endpoint = SmtpEndpoint(host=server.host, port=server.port, tls=server.tls)
+            sender = SmtpTransport(endpoint, connection, limits=Limits(), authenticator=None, clock=SystemClock())
+
+            delivery = CancelAt(sender.deliver(letter(f"first{at}", size)), at)
+
+            async def work(delivery: CancelAt = delivery) -> Report:
+                return await delivery
+
+            [first] = await asyncio.gather(asyncio.create_task(work()), return_exceptions=True)
+            cancelled = delivery.waited >= at
+            assert isinstance(first, asyncio.CancelledError if cancelled else Report)
+            second = await sender.deliver(letter(f"second{at}", 100))
+            assert [status.outcome for status in second.statuses] == ["accepted"]
+            await sender.aclose()
+        held = [message.raw.partition(b"Subject: ")[2].partition(b"\r\n")[0].decode() for message in server.messages]
+    assert at > 5
+    assert all(held.count(f"first{number}") <= 1 and held.count(f"second{number}") == 1 for number in range(1, at + 1))
+    assert held.count(f"first{at}") == 1
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+    gc.collect()  # a socket left open would warn, and warnings are errors
