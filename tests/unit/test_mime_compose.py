@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mailwright.errors import AttachmentError, MessageError
-from mailwright.mime import ComposedMessage, Structure, compose
+from mailwright.mime import ComposedMessage, Structure, compose, with_text
 from mailwright.mime.fields import date_time
 from mailwright.model import Address, Calendar, Message, Part, RawPart
 from mailwright.ports import Composed, Need
@@ -250,3 +250,13 @@ def test_ready_made_multiparts_have_their_boundary(part: bytes, says: str | None
     else:
         with pytest.raises(MessageError, match=says):
             made(text="x", attachments=[RawPart(part)])
+
+
+def test_the_derived_text_is_the_same_for_services_that_compose_by_themselves() -> None:
+    html = Message(from_="a@example.org", to="b@example.org", html="<h1>Hi</h1><p>there</p>")
+    text = with_text(html).text
+    assert isinstance(text, str)
+    assert "there" in text
+    assert with_text(html.replace(text="own")).text == "own"
+    assert with_text(html.replace(text=False)).text is False
+    assert with_text(html.replace(html="<p></p>")).text is False

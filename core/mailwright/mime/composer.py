@@ -72,6 +72,19 @@ def compose(
     return ComposedMessage(message.message_id, total(head, body), needs, head, body, root, offload)
 
 
+def with_text(message: Message) -> Message:
+    """The message with the plain text that `compose` would derive, for services that compose by themselves."""
+    if message.text is not None or message.html is None:
+        return message
+    return message.with_checked(text=_derived(message.html) or False)
+
+
+def _derived(html: str) -> str | None:
+    from mailwright.mime.plain import plain_text  # noqa: PLC0415 - most messages bring their own text
+
+    return plain_text(html) or None
+
+
 def _fields(message: Message, *, bcc: bool) -> list[str]:
     """The top header block without the root's Content-* fields."""
     assert message.from_ is not None and message.date is not None  # noqa: PT018 - compose has looked
@@ -170,9 +183,7 @@ def _body(message: Message, html: str | None, related: tuple[Leaf, ...], *, eigh
     """Text, HTML and invitation: alternatives, the plainest first (RFC 2046 §5.1.4)."""
     text = message.text
     if text is None and html is not None:
-        from mailwright.mime.plain import plain_text  # noqa: PLC0415 - most messages bring their own text
-
-        text = plain_text(html) or None
+        text = _derived(html)
     found: list[Node] = []
     if isinstance(text, str):
         found.append(_text_leaf("text", "plain", text, eight_bit=eight_bit))

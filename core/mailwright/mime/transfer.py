@@ -94,10 +94,15 @@ def _quoted_printable(data: bytes, escaped: set[int]) -> bytes:
     data = data.replace(b"=", b"=3D")
     for octet in escaped:
         data = data.replace(_OCTET[octet], _ESCAPE[octet])
+    given = data.split(b"\n")
+    if [*map(bytes.rstrip, given)] != given:  # a blank at a line's end is encoded, so that no relay strips it
+        given = [line[:-1] + _ESCAPE[line[-1]] if line.endswith(_BLANKS) else line for line in given]
     lines: list[bytes] = []
-    for whole in data.split(b"\n"):
-        line = whole if whole[-1:] not in _BLANKS else whole[:-1] + _ESCAPE[whole[-1]]
+    for line in given:
         start, last = 0, len(line) - _QP_LINE
+        if last <= 0:
+            lines.append(line)
+            continue
         while start < last:
             stop = start + _QP_LINE - 1
             if line[stop - 1] == _EQUALS:  # not inside an escape

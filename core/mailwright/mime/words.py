@@ -12,6 +12,9 @@ _LITERAL: Final = frozenset(
 )  # §5 (3): also in phrases
 _SINGLE: Final = bytes((*_LITERAL, 0x20))  # one octet each in Q
 _Q: Final = tuple("_" if byte == 0x20 else chr(byte) if byte in _LITERAL else f"={byte:02X}" for byte in range(256))
+_OCTET: Final = tuple(bytes((octet,)) for octet in range(256))
+_ESCAPE: Final = tuple(b"=%02X" % octet for octet in range(256))
+_EQUALS: Final = 0x3D
 _ROOM: Final = LIMIT - _OVERHEAD
 _NARROW: Final = 24  # less than this is no room for two characters of four octets
 
@@ -32,13 +35,10 @@ def encoded_words(text: str, *, first: int = LIMIT) -> list[str]:
     data = text.encode()
     room = min(first, LIMIT) - _OVERHEAD
     based = (len(data) + 2) // 3 * 4
-    if based <= LIMIT:  # short: writing it is as quick as counting what it would take
-        word = "".join([_Q[byte] for byte in data])
-        quoted = len(word)
-        if quoted <= based and quoted <= room:
-            return [f"=?utf-8?Q?{word}?="]
-    else:
-        quoted = len(data) + 2 * len(data.translate(None, _SINGLE))
+    escaped = data.translate(None, _SINGLE)
+    quoted = len(data) + 2 * len(escaped)
+    if quoted <= based and quoted <= room:
+        return [f"=?utf-8?Q?{_quoted(data, {*escaped})}?="]
     if based < quoted and based <= room:
         return [f"=?utf-8?B?{b2a_base64(data, newline=False).decode()}?="]
     if room < _NARROW:
@@ -46,6 +46,16 @@ def encoded_words(text: str, *, first: int = LIMIT) -> list[str]:
     if based < quoted and (found := _b_words(text, room)):
         return found
     return _q_words(text, room)
+
+
+def _quoted(data: bytes, escaped: set[int]) -> str:
+    """One word in Q: a text in one language escapes few different octets."""
+    if _EQUALS in escaped:  # first: every escape brings another
+        escaped.remove(_EQUALS)
+        data = data.replace(b"=", b"=3D")
+    for octet in escaped:
+        data = data.replace(_OCTET[octet], _ESCAPE[octet])
+    return data.replace(b" ", b"_").decode()
 
 
 def _q_words(text: str, room: int) -> list[str]:

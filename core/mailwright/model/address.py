@@ -118,6 +118,8 @@ class Address:
         return tuple(_mailbox(piece, allow_literals=allow_literals) for piece in _split(text))
 
 
+_ONLY_ADDRESSES: Final = {Address}
+
 AnyAddresses: TypeAlias = "str | Address | Iterable[str | Address] | None"
 """Every spelling of addresses a user may give."""
 
@@ -130,7 +132,10 @@ def addresses(value: AnyAddresses) -> tuple[Address, ...]:
         return Address.parse_list(value)
     if isinstance(value, Address):
         return (value,)
-    if type(value) is not tuple and not isinstance(value, Iterable):  # asking an ABC takes its time
+    if type(value) is tuple:
+        if {*map(type, value)} == _ONLY_ADDRESSES:
+            return value
+    elif not isinstance(value, Iterable):  # asking an ABC takes its time
         msg = f"addresses are text or a list, not {type(value).__name__}"
         raise AddressError(msg)
     found: list[Address] = []

@@ -356,10 +356,12 @@ class Message:
     def __attrs_post_init__(self) -> None:
         _require_text("subject", self.subject)
         check_text("subject", self.subject)
-        for name, body in (("html", self.html), ("text", self.text)):
-            if body is not None and body is not False:
-                _require_text(name, body)
-                check_body(name, body)
+        if self.html is not None:
+            _require_text("html", self.html)
+            check_body("html", self.html)
+        if self.text is not None and self.text is not False:
+            _require_text("text", self.text)
+            check_body("text", self.text)
         if self.text is False and self.html is None:
             msg = "text: false means HTML only, but there is no html"
             raise MessageError(msg)

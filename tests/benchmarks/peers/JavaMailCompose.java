@@ -18,6 +18,7 @@ import javax.mail.util.ByteArrayDataSource;
 public class JavaMailCompose {
     static final Session SESSION = Session.getInstance(new Properties());
     static String text, html, file;
+    static int first;
     static byte[] content;
 
     static final class Count extends OutputStream {
@@ -80,17 +81,18 @@ public class JavaMailCompose {
                 case "html" -> html = value;
                 case "file" -> file = value;
                 case "size" -> content = new byte[Integer.parseInt(value)];
+                case "first" -> first = Integer.parseInt(value);
                 default -> { }
             }
         }
         for (int index = 0; content != null && index < content.length; index++) content[index] = (byte) index;
-        boolean large = content != null || file != null;
+        boolean cold = first > 0, large = content != null || file != null;
         double start = cpu();
-        for (int number = 0; number < (large ? 2 : 3000) || cpu() - start < seconds; number++) once(number);
+        for (int number = 0; !cold && (number < (large ? 2 : 3000) || cpu() - start < seconds); number++) once(number);
         int count = 0;
         long octets = 0;
         start = cpu();
-        while (cpu() - start < seconds) octets = once(count++);
+        while (cold ? count < first : cpu() - start < seconds) octets = once(count++);
         System.out.printf(java.util.Locale.ROOT, "{\"rate\": %f, \"octets\": %d, \"rss\": %f}%n",
             count / (cpu() - start), octets, peakMiB());
     }

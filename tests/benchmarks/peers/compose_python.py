@@ -83,14 +83,15 @@ def main() -> None:
     if tool == "mailwright-plain":
         sys.modules["pybase64"] = None  # type: ignore[assignment]  # as if the extra `speed` were not installed
     once = {"mailwright": mailwright, "mailwright-plain": mailwright, "stdlib": stdlib}[tool](work, content)
+    first = work["first"]
     start = process_time()
     number = 0
-    while number < (1 if content or work["file"] else 300) or process_time() - start < seconds / 4:
+    while not first and (number < (1 if content or work["file"] else 300) or process_time() - start < seconds / 4):
         once(number)
         number += 1
     count = octets = 0
     start = process_time()
-    while process_time() - start < seconds:
+    while count < first if first else process_time() - start < seconds:
         octets = once(count)
         count += 1
     rate = count / (process_time() - start)

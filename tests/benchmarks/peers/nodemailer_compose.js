@@ -5,7 +5,7 @@ const home = path.join(process.env.MAILWRIGHT_NODEMAILER, 'node_modules/nodemail
 const loaded = require(path.join(home, 'dist/cjs/mail-composer/index.js'));
 const MailComposer = loaded.default || loaded;
 
-const { size, file, text, html } = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+const { size, file, text, html, first } = JSON.parse(require('fs').readFileSync(0, 'utf8'));
 const seconds = Number(process.argv[2]);
 const content = size ? Buffer.alloc(size, Buffer.from(Array.from({ length: 256 }, (_, i) => i))) : null;
 
@@ -37,9 +37,9 @@ function once(number) {
 const cpu = () => { const used = process.cpuUsage(); return (used.user + used.system) / 1e6; };
 
 (async () => {
-    for (let number = 0, start = cpu(); number < (content || file ? 1 : 300) || cpu() - start < seconds / 4; number++) await once(number);
+    for (let number = 0, start = cpu(); !first && (number < (content || file ? 1 : 300) || cpu() - start < seconds / 4); number++) await once(number);
     let count = 0, octets = 0;
     const start = cpu();
-    while (cpu() - start < seconds) octets = await once(count++);
+    while (first ? count < first : cpu() - start < seconds) octets = await once(count++);
     console.log(JSON.stringify({ rate: count / (cpu() - start), octets, rss: process.resourceUsage().maxRSS / 1024 }));
 })();

@@ -39,12 +39,13 @@ function cpu(): float
     return $used['ru_utime.tv_sec'] + $used['ru_stime.tv_sec'] + ($used['ru_utime.tv_usec'] + $used['ru_stime.tv_usec']) / 1e6;
 }
 
-for ($number = 0, $start = cpu(); $number < ($content === null ? 300 : 2) || cpu() - $start < $seconds / 4; $number++) {
+$first = $work['first'];
+for ($number = 0, $start = cpu(); !$first && ($number < ($content === null ? 300 : 2) || cpu() - $start < $seconds / 4); $number++) {
     once($number);
 }
 $count = $octets = 0;
 $start = cpu();
-while (cpu() - $start < $seconds) {
+while ($first ? $count < $first : cpu() - $start < $seconds) {
     $octets = once($count++);
 }
 echo json_encode(['rate' => $count / (cpu() - $start), 'octets' => $octets, 'rss' => getrusage()['ru_maxrss'] / 1024]);
