@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeVar
 
 from attrs import field, frozen
 
@@ -52,6 +52,7 @@ A plugin states the one it was written for as ``MAILWRIGHT_SPI_VERSION = 1`` in 
 S = TypeVar("S", bound=Settings)
 
 __all__ = [
+    "ASKED",
     "SPI_VERSION",
     "Address",
     "Attachment",
@@ -309,7 +310,8 @@ class Submission:
 
     Attributes:
         composed: The octets.
-        message: Prepared: attachments resolved, Message-ID and Date fixed.
+        message: Prepared: attachments resolved, Message-ID and Date fixed; for transports whose content is ``message``,
+            plain text derived where the author gave none.
         envelope: The recipients of this attempt.
         idempotency_key: Same for every attempt of the message.
         deadline: In `Clock.monotonic` seconds.
@@ -524,6 +526,10 @@ class Verdict:
     counted: bool = True
 
 
+ASKED: Final = "asked for again"
+"""Reason of a job that an operator's ``retry`` has put back."""
+
+
 @frozen(kw_only=True)
 class Selection:
     """Which jobs; what is empty does not narrow it."""
@@ -558,8 +564,11 @@ class Ledger(Protocol):
     """
 
     @property
-    def abilities(self) -> frozenset[Literal["transaction", "hosts"]]:
-        """``transaction``: `add` joins one of the caller's. ``hosts``: workers may be on several machines."""
+    def abilities(self) -> frozenset[Literal["transaction", "hosts", "one_writer"]]:
+        """``transaction``: `add` joins one of the caller's. ``hosts``: workers may be on several machines.
+
+        ``one_writer``: while a transaction is open nobody else can write, so the contents of its messages go into it too.
+        """
         ...
 
     async def migrate(self) -> int:
@@ -607,7 +616,8 @@ class Ledger(Protocol):
     async def change(self, selection: Selection, verb: JobVerb, *, limit: int = 1000) -> int:
         """An operator's verb on at most `limit` jobs; how many changed. Jobs in a worker's hands are left alone.
 
-        retry: failed, partial, held, quarantined, cancelled, or unknown → queued, due now, if the payload is kept.
+        retry: failed, partial, held, quarantined, cancelled, or unknown → queued, due now, if the payload is kept; its
+        reason becomes `ASKED`, by which the worker knows that those refused for good are tried again too.
         cancel: scheduled, queued, held or unknown → cancelled. hold: scheduled or queued → held.
         release: held → queued. purge: forget those that have ended.
         """
@@ -617,8 +627,11 @@ class Ledger(Protocol):
         """Jobs by state; ``due`` and ``oldest_due_s`` of those waiting for a worker."""
         ...
 
-    async def put_contents(self, contents: Mapping[str, bytes]) -> None:
-        """Keep contents by their hash; one that is there already is not written again, but kept for an hour more."""
+    async def put_contents(self, contents: Mapping[str, bytes], *, transaction: object | None = None) -> None:
+        """Keep contents by their hash; one that is there already is not written again, but kept for an hour more.
+
+        `transaction` is given to ledgers with the ability ``one_writer`` only.
+        """
         ...
 
     async def content(self, name: str) -> bytes:
@@ -689,11 +702,13 @@ class QueueEngine:
         schemes: Of its URLs.
         ledger: Opens the ledger; None: the URL names one (``?ledger=``).
         dispatcher: Opens the dispatcher; None, or giving None: the ledger's own leases.
+        exists: Whether there is an outbox at a URL already, without making one; None: not known before it is opened.
     """
 
     schemes: tuple[str, ...]
     ledger: Callable[[str, Clock], Awaitable[Ledger]] | None = None
     dispatcher: Callable[[str, Ledger, Clock], Awaitable[Dispatcher | None]] | None = None
+    exists: Callable[[str], Awaitable[bool]] | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.ledger is None and self.dispatcher is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -64,8 +66,10 @@ def test_rows_are_stored_once_held_released_and_sent(folder: Path, box: Sandbox)
         assert re.search(r"error: row 3: \$\.to: 'bad'", done.stderr)
     assert [(row["state"], row["tags"]) for row in rows(folder)] == [("held", ["news"])] * 2
     assert outbox(folder, "release", "--tag", "news").stdout == "release: 2 messages\n"
-    done = outbox(folder, "work", "--until-empty")
+    done = outbox(folder, "work", "--until-empty", "--keep-sent", "1", "--keep-failed", "2.5", "--keep-content")
     assert done.returncode == 0, done.stderr
+    with contextlib.closing(sqlite3.connect(folder / "outbox.db")) as rows_kept:
+        assert all(row[0] for row in rows_kept.execute("SELECT length(payload) FROM jobs"))
     assert "ended: 2 sent" in done.stderr
     assert sorted(message.subject for message in box.messages) == ["Hello Ann", "Hello Bo"]
     shown = outbox(folder, "show", rows(folder)[0]["id"])
@@ -73,6 +77,16 @@ def test_rows_are_stored_once_held_released_and_sent(folder: Path, box: Sandbox)
     assert "sent     2" in outbox(folder, "watch", "--once").stdout
     assert json.loads(outbox(folder, "stats", "--json").stdout)["sent"] == 2
     assert outbox(folder, "purge", "--state", "sent").stdout == "purge: 2 messages\n"
+
+
+def test_until_empty_waits_for_an_accounts_rate(folder: Path, box: Sandbox) -> None:
+    with (folder / "mailwright.toml").open("a") as file:
+        file.write("limits = { rate = 1 }\n")
+    (folder / "rows.csv").write_text("email,name\n" + "".join(f"r{n}@example.org,{n}\n" for n in range(6)))
+    assert outbox(folder, "enqueue", "node.toml", "--each", "rows.csv").returncode == 0
+    done = outbox(folder, "work", "--until-empty")
+    assert re.search(r"ended: \d rate_limited, 6 sent", done.stderr), done.stderr
+    assert len(box.messages) == 6
 
 
 def test_a_worker_serves_metrics_and_drains_on_sigterm(folder: Path, box: Sandbox) -> None:
@@ -100,12 +114,64 @@ def test_a_worker_serves_metrics_and_drains_on_sigterm(folder: Path, box: Sandbo
     assert '# TYPE mailwright_outbox_messages gauge\nmailwright_outbox_messages{state="scheduled"} 0' in text
 
 
-def test_errors_are_one_clear_line(folder: Path) -> None:
+def test_an_outbox_that_is_not_there_is_named_and_not_made(folder: Path) -> None:
+    for arguments in (
+        ("list",), ("stats",), ("show", "x"), ("watch", "--once"), ("cancel", "--tag", "t"), ("suppressions", "list"),
+        ("suppressions", "remove", "a@example.org"),
+    ):  # fmt: skip
+        done = outbox(folder, *arguments, "--outbox", "sqlite:///slip/outbox.db")
+        assert done.returncode == 2
+        assert done.stderr == (
+            "error: there is no outbox at sqlite:///slip/outbox.db yet: `mailwright outbox init` makes it, "
+            "as the first message does\n"
+        )
+        assert not (folder / "slip").exists()
+    assert outbox(folder, "init").stdout == "sqlite:///outbox.db is ready (version 2)\n"
+    assert outbox(folder, "migrate").returncode == 0
+    assert (outbox(folder, "list").stderr, outbox(folder, "stats").stdout.split()) == ("no messages\n", ["due", "0"])
+
+
+def test_every_verb_and_figure_is_narrowed_by_tag_and_says_what_it_is_not_for(folder: Path, box: Sandbox) -> None:
+    (folder / "one.json").write_text('{"input": {"email": "a@example.org", "name": "Ann"}}')
+    ids = {}
+    for tag in ("first", "second"):
+        done = outbox(folder, "enqueue", "node.toml", "--state", "one.json", "--tag", tag, "--priority", "5", "--json")
+        ids[tag] = json.loads(done.stdout)["queued"][0]["id"]
+    for verb, state in (("hold", "held"), ("release", "queued"), ("cancel", "cancelled"), ("retry", "queued")):
+        assert outbox(folder, verb, "--tag", "first").stdout == f"{verb}: 1 message\n"
+        assert {row["id"]: row["state"] for row in rows(folder)} == {ids["first"]: state, ids["second"]: "queued"}
+    assert [row["id"] for row in rows(folder, "--tag", "second", "--limit", "1")] == [ids["second"]]
+    assert [row["id"] for row in rows(folder, "--tag", "news", "--before", ids["second"])] == [ids["first"]]
+    assert json.loads(outbox(folder, "stats", "--tag", "first", "--json").stdout)["queued"] == 1
+    assert "queued   1" in outbox(folder, "watch", "--tag", "first", "--once").stdout
+    shown = outbox(folder, "list", "--limit", "1")
+    assert shown.stderr == f"older ones: --before {ids['second']}\n"
+    shown = outbox(folder, "show", ids["first"])
+    assert "  tags: first, news\n  for: a@example.org\n" in shown.stdout
+    assert "  on unknown: retry\n" in shown.stdout  # a node that says nothing is sent again where an outbox sends
+    done = outbox(folder, "release", ids["first"], "nothing")
+    assert (done.returncode, done.stdout) == (1, "release: 0 messages\n")
+    assert done.stderr == (
+        f"{ids['first']}: release is not for a message that is queued\nnothing: there is no such message\n"
+    )
+    assert outbox(folder, "cancel", "--tag", "first", "--older-than", "1").stdout == "cancel: 0 messages\n"
+    assert outbox(folder, "cancel", "--tag", "first", "--older-than", "0").stdout == "cancel: 1 message\n"
+    assert outbox(folder, "purge", "--tag", "first").stdout == "purge: 1 message\n"
+    assert [row["id"] for row in rows(folder)] == [ids["second"]]
+
+
+def test_errors_are_one_clear_line(folder: Path, box: Sandbox) -> None:
+    outbox(folder, "init")
     for arguments, code, says in (
         (("cancel",), 2, "cancel: of which messages? name ids, a state or a tag"),
         (("list", "--state", "gone"), 2, "--state: 'gone' is not one of scheduled"),
         (("show", "nothing"), 2, "the outbox has no message nothing"),
-        (("retry", "nothing"), 1, ""),
+        (("retry", "nothing"), 1, "nothing: there is no such message"),
+        (("suppressions", "import", "nothing.txt"), 2, "nothing.txt: cannot be read: No such file"),
+        (("work", "--metrics", f"127.0.0.1:{box.port}"), 2, "--metrics: error while attempting to bind"),
+        (("enqueue", "node.toml", "--each", "rows.csv", "--key", "k"), 2, "--key: is for one message"),
+        (("enqueue", "node.toml", "--each", "rows.csv", "--at", "soon"), 2, "--at: 'soon' is not a time such as"),
+        (("list", "--outbox", "sqlite:///mailwright.toml"), 2, "mailwright.toml cannot be opened: file is not a"),
         (("work", "--metrics", "here"), 2, "--metrics: 'here' is not HOST:PORT"),
         (("stats", "--outbox", "nosql://u:s3cret@x/y"), 2, "unknown outbox engine 'nosql'"),
         (("suppressions", "add", "nonsense"), 2, "not an address"),

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from mailwright import Connection, Mailer, Message, Registry, SendError, Veto, hookimpl
 from mailwright.errors import MailwrightError, SessionError
@@ -59,7 +59,7 @@ def accept(address: str) -> tuple[str, int]:
     return "accepted", 250
 
 
-@define
+@define(slots=False)
 class FakeTransport:
     """Takes one answer function a delivery; keeps the submissions."""
 
@@ -154,6 +154,54 @@ async def test_only_those_refused_for_the_moment_are_tried_again() -> None:
     assert [s.envelope.recipients for s in world.transport().submissions] == [("a@x.org", "b@x.org"), ("b@x.org",)]
     assert len({s.composed.message_id for s in world.transport().submissions}) == 1
     assert world.clock.slept == [1.0]
+
+
+@pytest.mark.parametrize("ready", [False, True])
+@pytest.mark.parametrize("kinds", [("headers", "envelope"), ("envelope", "headers")])
+async def test_bcc_is_shown_to_no_transport_that_would_pass_it_on(kinds: tuple[str, str], ready: bool) -> None:
+    world = World()
+    for key, kind in zip("ab", kinds, strict=True):
+        world.transport(key).capabilities = Capabilities(recipients=kind)  # type: ignore[arg-type]
+    world.transport("a").answers.extend([SessionError("down")])
+    octets = b"From: me@x.org\r\nTo: a@x.org\r\nBcc: b@x.org\r\n\r\nt\r\n"
+    async with world.mailer("a", "b") as mailer:
+        receipt = await mailer.send(octets if ready else Message(to="a@x.org", bcc="b@x.org", text="t"))
+    assert receipt.status == "sent"
+    for key, kind in zip("ab", kinds, strict=True):
+        [submission] = world.transport(key).submissions
+        assert (b"\r\nBcc: b@x.org\r\n" in bytes(submission.composed)) is (kind == "headers")
+        assert submission.envelope.recipients == ("a@x.org", "b@x.org")
+        assert submission.composed.message_id == receipt.message_id
+
+
+async def test_ready_octets_are_not_failed_over_to_an_api_that_composes_by_itself() -> None:
+    world = World()
+    world.transport("b").capabilities = Capabilities(content="message")
+    world.transport("a").answers.extend([SessionError("down")])
+    async with world.mailer("a", "b") as mailer:
+        with pytest.raises(SendError, match="down"):
+            await mailer.send(b"From: me@x.org\r\nTo: a@x.org\r\n\r\nt\r\n")
+    assert not world.transport("b").submissions
+
+
+@pytest.mark.parametrize(("asked_s", "slept"), [(7.0, [7.0]), (61.0, [])])
+async def test_a_server_is_left_alone_as_it_asks_but_nobody_waits_for_hours(asked_s: float, slept: list[float]) -> None:
+    world = World()
+    world.transport().answers.extend([reject(451)])
+    plain = world.transport().deliver
+
+    async def deliver(submission: Submission) -> Report:
+        return evolve(await plain(submission), retry_after_s=asked_s)
+
+    world.transport().deliver = deliver  # type: ignore[method-assign]
+    async with world.mailer(retries=1) as mailer:
+        if slept:
+            assert (await mailer.send(MESSAGE)).attempts == 2
+        else:
+            with pytest.raises(SendError) as caught:
+                await mailer.send(MESSAGE)
+            assert caught.value.permanent is False
+    assert world.clock.slept == slept
 
 
 async def test_retries_end() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from attrs import define, field, frozen
 
-from mailwright import Connection, Message, Outbox, Registry, RetryPolicy, Veto, hookimpl
+from mailwright import Connection, Message, Outbox, Part, Registry, RetryPolicy, Veto, hookimpl
 from mailwright.errors import AuthError, ConfigurationError, MailwrightError, MessageError, QueueError, SessionError
 from mailwright.spi import (
     AuthTarget,
@@ -224,6 +224,48 @@ async def test_permanent_rejections_end_it_and_are_suppressed_next_time(world: W
     assert job.state == "sent"
 
 
+async def test_asking_again_tries_those_refused_for_good_too(world: World) -> None:
+    world.transport().answers.append(reject(550, "5.1.1", "b@x.org"))
+    async with world.outbox() as outbox:
+        job = await world.try_once(outbox, (await outbox.enqueue(MESSAGE)).job_id or "")
+        assert job.state == "partial"
+        assert await outbox.change("retry", [job.id]) == 1
+        job = await world.try_once(outbox, job.id)  # not to an address that is suppressed
+        assert (job.state, job.reason) == ("partial", "suppressed: b@x.org: 550 5.1.1")
+        assert len(world.transport().submissions) == 1
+        await outbox.unsuppress(["b@x.org"])
+        await outbox.change("retry", [job.id])
+        job = await world.try_once(outbox, job.id)
+    assert job.state == "sent"
+    assert [s.envelope.recipients for s in world.transport().submissions] == [("a@x.org", "b@x.org"), ("b@x.org",)]
+
+
+async def test_asking_again_lets_nobody_through_whom_staging_keeps_back(world: World) -> None:
+    world.transport().answers.append(reject(554, "5.7.1"))
+    saved = {
+        "a": Connection(
+            name="a", provider="fake", settings=FakeSettings(), from_="me@x.org", allow_recipients=("a@x.org",)
+        )
+    }
+    async with world.outbox(connections=saved) as outbox:
+        job = await world.try_once(outbox, (await outbox.enqueue(MESSAGE)).job_id or "")
+        assert job.state == "failed"
+        await outbox.change("retry", [job.id])
+        job = await world.try_once(outbox, job.id)
+        receipt = await outbox.result(job.id)
+    assert receipt is not None
+    assert [s.address for s in receipt.accepted] == ["a@x.org"]
+    assert {s.envelope.recipients for s in world.transport().submissions} == {("a@x.org",)}
+
+
+async def test_an_outbox_that_is_not_there_is_not_made_by_asking(world: World) -> None:
+    outbox = world.outbox()
+    assert not await outbox.exists()
+    assert not (world.folder / "outbox.db").exists()
+    async with outbox:
+        assert await outbox.exists()
+
+
 async def test_q08_given_up_after_four_days_and_told_once(world: World) -> None:
     told: list[str] = []
     world.hooks["mailwright_send_failed"] = lambda error, receipt: told.append(error.message)
@@ -411,6 +453,47 @@ async def test_a_newsletter_is_stopped_by_its_tag(world: World) -> None:
             await outbox.change("cancel")
 
 
+async def test_verbs_reach_every_message_however_many_pages_they_fill(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailwright.outbox.outbox._PAGE", 7)
+    later = world.clock.now() + timedelta(days=1)
+    async with world.outbox() as outbox:
+        for number in range(40):
+            options: dict[str, Any] = {"at": later} if number % 3 == 0 else {"hold": number % 3 == 1}
+            await outbox.enqueue(MESSAGE, tags=["news"] if number % 4 else ["other"], **options)
+        assert await outbox.change("hold", tag="news") == 20
+        assert await outbox.stats(tag="news") == {"held": 30, "due": 0, "oldest_due_s": 0.0}
+        assert await outbox.change("cancel", state="held", older_than=timedelta(days=1)) == 0
+        assert await outbox.change("cancel", state=("held", "queued"), tag="news") == 30
+        assert await outbox.change("purge", tag="news") == 30
+        assert {job.tags for job in await outbox.list()} == {("other",)}
+        ids = [job.id for job in await outbox.list()]
+        assert await outbox.change("cancel", [*ids, "nothing"]) == 10
+
+
+async def test_an_account_with_a_slow_rate_keeps_no_other_one_waiting(tmp_path: Path) -> None:
+    world = World(tmp_path, limits=Limits(rate=0.01))
+    async with world.outbox() as outbox:
+        async for _ in outbox.enqueue_many((MESSAGE for _ in range(30)), connection="a"):
+            pass
+        other = await outbox.enqueue(MESSAGE, connection="b")
+
+        async def both() -> bool:
+            return (await outbox.job(other.job_id or "")).state == "sent"  # type: ignore[union-attr]
+
+        await world.work(outbox, both, concurrency=4)
+        waiting = await outbox.list(state="queued")
+        assert len(world.transport("a").submissions) == 1
+        assert {job.reason for job in waiting} == {"waits for the rate of its account"}
+        assert {job.attempts for job in waiting} == {0}
+        times = sorted(job.run_at for job in waiting)
+        assert len(waiting) == 29
+        assert times[-1] > times[0]
+        assert times[-1] <= world.clock.now().timestamp() + 3600
+        assert outbox.counts["rate_limited"] == 29
+
+
 async def test_bad_input_is_refused_before_anything_is_stored(world: World) -> None:
     async with world.outbox(connection=None) as outbox:
         for wrong, match in (
@@ -471,6 +554,51 @@ def test_the_sync_twin_joins_a_transaction(world: World) -> None:
     own.close()
 
 
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_transaction_that_has_written_already_takes_a_large_message(world: World, opened: bool) -> None:
+    async def make() -> None:
+        async with world.outbox():
+            pass
+
+    asyncio.run(make())
+    outbox = world.outbox()
+    if opened:
+        outbox.enqueue_sync(MESSAGE)
+    own = sqlite3.connect(world.folder / "outbox.db", isolation_level=None)
+    own.execute("CREATE TABLE orders (number)")
+    large = MESSAGE.replace(text="long " * 5000, attachments=[Part(content=os.urandom(3 << 20), filename="a.bin")])
+    for end, expected in (("ROLLBACK", 0), ("COMMIT", 1)):
+        own.execute("BEGIN IMMEDIATE")
+        own.execute("INSERT INTO orders VALUES (1)")
+        outbox.enqueue_sync(large, transaction=own)
+        own.execute(end)
+        assert own.execute("SELECT count(*) FROM jobs").fetchone()[0] == expected + opened
+        assert own.execute("SELECT count(*) FROM contents").fetchone()[0] == 4 * expected
+    own.close()
+
+    async def sent() -> bool:
+        return (await outbox.stats()).get("sent") == 1 + opened
+
+    async def work() -> None:
+        async with outbox:
+            await world.work(outbox, sent)
+
+    asyncio.run(work())
+    assert len(world.transport().octets[-1]) > 4 << 20
+
+
+def test_an_outbox_that_a_transaction_keeps_from_being_made_says_what_to_do(world: World) -> None:
+    own = sqlite3.connect(world.folder / "outbox.db", isolation_level=None)
+    own.execute("CREATE TABLE orders (number)")
+    own.execute("BEGIN IMMEDIATE")
+    own.execute("INSERT INTO orders VALUES (1)")
+    with pytest.raises(
+        QueueError, match="by a transaction; make the outbox before the first one: `mailwright outbox init`"
+    ):
+        world.outbox().enqueue_sync(MESSAGE, transaction=own)
+    own.close()
+
+
 async def test_ended_messages_are_forgotten_in_time(world: World) -> None:
     async with world.outbox() as outbox:
         job = await world.try_once(outbox, (await outbox.enqueue(MESSAGE)).job_id or "")
@@ -482,6 +610,32 @@ async def test_ended_messages_are_forgotten_in_time(world: World) -> None:
 
         await world.work(outbox, gone)
         assert [found.id for found in await outbox.list()] == [waiting.job_id]
+
+
+async def test_an_attachment_that_all_share_is_stored_once_and_goes_with_the_last(world: World) -> None:
+    attachment = Part(content=os.urandom(1 << 20), filename="a.bin", content_type="application/octet-stream")
+    messages = (
+        Message(to=f"r{n}@x.org", subject="News", html=f"<p>{n}</p>", attachments=[attachment]) for n in range(300)
+    )
+    async with world.outbox(connection="b") as outbox:
+        async for _ in outbox.enqueue_many(messages):
+            pass
+        own = sqlite3.connect(world.folder / "outbox.db")
+        assert own.execute("SELECT count(*), sum(length(body)) FROM contents").fetchone() == (1, (1 << 20) + 1)
+        assert own.execute("SELECT max(length(payload) + length(result)) FROM jobs").fetchone()[0] < 1000
+
+        async def sent() -> bool:
+            return (await outbox.stats()).get("sent") == 300
+
+        await world.work(outbox, sent)
+        assert own.execute("SELECT max(length(payload)) FROM jobs").fetchone() == (0,)
+        world.clock.seconds += 3700
+
+        async def gone() -> bool:
+            return own.execute("SELECT count(*) FROM contents").fetchone() == (0,)
+
+        await world.work(outbox, gone)
+        own.close()
 
 
 async def test_no_secret_is_in_a_row(world: World) -> None:

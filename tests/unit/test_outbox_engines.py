@@ -16,10 +16,10 @@ from mailwright import Registry
 from mailwright.errors import ConfigurationError, QueueError
 from mailwright.outbox.leases import LeaseDispatcher
 from mailwright.outbox.places import masked, open_ledger
-from mailwright.spi import Clock, Dispatcher, Ledger, Selection
+from mailwright.spi import Clock, Dispatcher, JobState, Ledger, Selection
 from mailwright.system import SystemClock
 from mailwright.testing.queue_contracts import DispatcherContract, LedgerContract, job
-from mailwright_plugins.queues.sqlite import files
+from mailwright_plugins.queues.sqlite import files, pages
 from mailwright_plugins.queues.sqlite.ledger import SqliteLedger
 
 
@@ -99,6 +99,47 @@ async def test_q06_a_newer_database_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(QueueError, match="newer Mailwright"):
         await SqliteLedger.open(path, SystemClock())
+
+
+async def test_a_database_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(files.STEPS[0])
+        connection.execute("PRAGMA user_version=1")
+    connection.close()
+    ledger = await SqliteLedger.open(path, SystemClock())
+    await ledger.aclose()
+    with sqlite3.connect(path) as connection:
+        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+        assert {"jobs_ended", "jobs_wake"} <= names
+        assert connection.execute("PRAGMA user_version").fetchone() == (files.VERSION,)
+    connection.close()
+
+
+@pytest.mark.parametrize("few", [0, 50_000])
+async def test_pages_are_the_same_whichever_way_they_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(pages, "_FEW", few)
+    ledger = await SqliteLedger.open(tmp_path / "outbox.db", SystemClock())
+    states: tuple[JobState, ...] = ("held", "sent", "failed")
+    jobs = [job(n, state=states[n % 3], tags=(f"t{n % 4}",), updated=float(n)) for n in range(1, 60)]
+    await ledger.add(jobs)
+    for chosen in ((), ("held",), ("held", "failed"), ("cancelled",)):
+        for tag in (None, "t1", "t9"):
+            for older in (None, 30.0):
+                for before in (None, job(41).id):
+                    selection = Selection(states=chosen, tag=tag, older_than=older)
+                    found = await ledger.page(selection, limit=5, before=before)
+                    assert [one.id for one in found] == [
+                        one.id
+                        for one in reversed(jobs)
+                        if (not chosen or one.state in chosen)
+                        and (tag is None or tag in one.tags)
+                        and (older is None or one.updated < older)
+                        and (before is None or one.id < before)
+                    ][:5]
+    await ledger.aclose()
 
 
 async def test_q06_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:

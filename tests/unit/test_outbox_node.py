@@ -38,7 +38,7 @@ async def test_an_asynchronous_run_goes_to_the_outbox(
         assert outcome.state.context["mail"] == outcome.result
         job = await outbox.job(outcome.result["id"])
         assert job is not None
-        assert (job.state, job.message_id, job.on_unknown) == ("queued", outcome.result["messageId"], "hold")
+        assert (job.state, job.message_id, job.on_unknown) == ("queued", outcome.result["messageId"], "retry")
         assert server.messages == []
         async with asyncio.timeout(20), outbox.worker():
             final = await outcome.wait()

@@ -164,6 +164,8 @@ def test_results_come_back_as_they_were() -> None:
     )  # fmt: skip
     assert results.load(results.dump(receipt)) == receipt
     with pytest.raises(QueueError, match="newer"):
-        results.load(results.dump(receipt).replace(b'"v":1', b'"v":9'))
+        results.load(results.dump(receipt).replace(b'"needs":1', b'"needs":9'))
+    newer = results.dump(receipt).replace(b'"v":1', b'"v":2,"something":"new"')
+    assert results.load(newer) == receipt
     with pytest.raises(QueueError, match="cannot be read"):
         results.load(b"{}")

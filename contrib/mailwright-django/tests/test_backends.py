@@ -21,7 +21,7 @@ if not settings.configured:
     django.setup()
 
 from django.core import mail
-from django.core.mail import EmailMultiAlternatives, get_connection, send_mail
+from django.core.mail import EmailMultiAlternatives, send_mail
 from django.db import connections, transaction
 from django.test.utils import override_settings
 from mailwright_django import backends
@@ -29,7 +29,19 @@ from mailwright_django import backends
 from mailwright.errors import ConfigurationError, SendError
 from mailwright.testing import Sandbox
 
-assert mail
+MAILERS = django.VERSION >= (6, 1)
+
+
+def mailing(backend: str, **options: Any) -> dict[str, Any]:
+    """Settings for a backend: `MAILERS` where Django has them, else the older ones."""
+    path = f"mailwright_django.{backend}"
+    if MAILERS:
+        return {"MAILERS": {"default": {"BACKEND": path, "OPTIONS": options}}}
+    return {"EMAIL_BACKEND": path, "MAILWRIGHT": {name.upper(): value for name, value in options.items()}}
+
+
+def get_connection() -> Any:
+    return mail.mailers.default if MAILERS else mail.get_connection()
 
 
 @pytest.fixture
@@ -46,7 +58,7 @@ def site(tmp_path: Path, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Itera
     )
     backends._outboxes.clear()
     known = {"CONNECTION": "support", "OUTBOX": f"sqlite:///{tmp_path}/site.db", "DATABASE": "default"}
-    with override_settings(EMAIL_BACKEND="mailwright_django.EmailBackend", MAILWRIGHT=known):
+    with override_settings(**mailing("EmailBackend") | {"MAILWRIGHT": known}):
         yield tmp_path
 
 
@@ -69,7 +81,7 @@ def test_djangos_messages_arrive_with_everything_but_bcc(site: Path, box: Sandbo
 def test_several_share_a_session(site: Path, box: Sandbox) -> None:
     with get_connection() as connection:
         assert connection.send_messages([letter(), letter()]) == 2
-        assert send_mail("s", "t", None, ["c@example.org"], connection=connection) == 1
+        assert connection.send_messages([EmailMultiAlternatives("s", "t", to=["c@example.org"])]) == 1
     assert len(box.messages) == 3
     assert len(box._server.sessions) == 1
 
@@ -79,8 +91,24 @@ def test_failures_are_raised_or_silent(site: Path, box: Sandbox) -> None:
     box.refuse("b@example.org")
     with pytest.raises(SendError):
         letter().send()
-    assert letter().send(fail_silently=True) == 0
+    silent = type(get_connection())(fail_silently=True)
+    assert silent.send_messages([letter()]) == 0
     with override_settings(MAILWRIGHT={}), pytest.raises(ConfigurationError, match="CONNECTION"):
+        letter().send()
+
+
+@pytest.mark.skipif(not MAILERS, reason="Django 6.1 brought MAILERS")
+def test_mailers_have_options_of_their_own(site: Path, box: Sandbox) -> None:
+    options = {"connection": "support", "outbox": f"sqlite:///{site}/own.db", "tags": ["site"], "fail_silently": True}
+    both = mailing("EmailBackend", connection="support")
+    both["MAILERS"]["bulk"] = mailing("OutboxBackend", **options)["MAILERS"]["default"]
+    with override_settings(**both, MAILWRIGHT={}):
+        assert send_mail("now", "t", None, ["a@example.org"]) == 1
+        assert send_mail("later", "t", None, ["a@example.org"], using="bulk") == 1
+        assert [message.subject for message in box.messages] == ["now"]
+        assert count(site / "own.db") == 1
+    slip = mailing("EmailBackend", connection="support", conection="slip")
+    with override_settings(**slip), pytest.raises(mail.InvalidMailer, match="conection"):
         letter().send()
 
 
@@ -112,7 +140,7 @@ def test_the_outbox_joins_atomic(own_database: Path) -> None:
         letter().send()
         raise Undo
 
-    with override_settings(EMAIL_BACKEND="mailwright_django.OutboxBackend"):
+    with override_settings(**{k: v for k, v in mailing("OutboxBackend").items() if k != "MAILWRIGHT"}):
         assert letter().send() == 1
         assert count(own_database) == 1
         with pytest.raises(Undo):

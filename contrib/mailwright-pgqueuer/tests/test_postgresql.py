@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from mailwright_pgqueuer.ledger import PostgresLedger
 from mailwright_pgqueuer.places import Place
+from mailwright_pgqueuer.schema import STEPS, VERSION
 
 from mailwright import Registry
 from mailwright.errors import ConfigurationError, QueueError
@@ -116,12 +117,26 @@ async def test_it_joins_the_callers_transaction(schema: str, driver: str) -> Non
 
 async def test_tables_are_made_once_by_many(schema: str) -> None:
     ledgers = await asyncio.gather(*(PostgresLedger.open(url(schema), TestClock()) for _ in range(5)))
-    assert await ledgers[0].migrate() == 1
+    assert await ledgers[0].migrate() == VERSION
     await ledgers[0].fetch("UPDATE mailwright_meta SET version = 99")
     with pytest.raises(QueueError, match="newer"):
         await ledgers[0].migrate()
     for ledger in ledgers:
         await ledger.aclose()
+
+
+async def test_tables_of_the_version_before_are_brought_up_to_date(schema: str) -> None:
+    own = await asyncpg.connect(DSN, server_settings={"search_path": schema})
+    assert not await mailwright_pgqueuer._exists(url(schema))
+    await own.execute(f'CREATE SCHEMA "{schema}"')
+    await own.execute(STEPS[0])
+    await own.execute("INSERT INTO mailwright_meta VALUES (1)")
+    ledger = await PostgresLedger.open(url(schema), TestClock())
+    assert await own.fetch("SELECT version FROM mailwright_meta") == [(VERSION,)]
+    assert await own.fetchval("SELECT to_regclass('mailwright_jobs_ended')") is not None
+    assert await mailwright_pgqueuer._exists(url(schema))
+    await ledger.aclose()
+    await own.close()
 
 
 async def test_a_database_that_is_not_there_is_an_error_without_its_password() -> None:

@@ -209,7 +209,7 @@ def plugins_disable(name: PluginName) -> None:
 def plugins_new(
     name: Annotated[str, typer.Argument(help="Such as acme: the distribution becomes mailwright-acme.")],
     kind: Annotated[
-        Literal["provider", "auth", "attachment", "secret", "hooks"], typer.Option(help="What it brings.")
+        Literal["provider", "auth", "attachment", "secret", "queue", "hooks"], typer.Option(help="What it brings.")
     ] = "provider",
     folder: Annotated[Path | None, typer.Option(help="Where to write it; default: here.")] = None,
 ) -> None:

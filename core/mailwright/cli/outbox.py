@@ -21,14 +21,27 @@ app.add_typer(suppressions, name="suppressions")
 
 Url = Annotated[
     str | None,
-    typer.Option("--outbox", envvar="MAILWRIGHT_OUTBOX", show_envvar=True, help="sqlite:///file, postgresql://…, …"),
+    typer.Option(
+        "--outbox",
+        envvar="MAILWRIGHT_OUTBOX",
+        show_envvar=True,
+        metavar="URL",
+        help="sqlite:///file, postgresql://…, …; absent: a file in your state folder.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Ids = Annotated[list[str] | None, typer.Argument(help="Ids of messages.")]
-State = Annotated[str | None, typer.Option("--state", help="All in this state; several with commas.")]
-Tag = Annotated[str | None, typer.Option("--tag", help="All with this tag.")]
-Days = Annotated[float | None, typer.Option("--older-than", help="All unchanged for so many days.")]
-AttachRoot = Annotated[Path | None, typer.Option(help="Folder that file attachments may come from.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Messages; or choose them by options.")]
+State = Annotated[
+    str | None, typer.Option("--state", metavar="STATE[,STATE]", help="Only those in this state, or one of several.")
+]
+Tag = Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Only those with this tag.")]
+Days = Annotated[
+    float | None, typer.Option("--older-than", min=0, metavar="DAYS", help="Only those unchanged for so many days.")
+]
+AttachRoot = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder that file attachments may come from.")]
+Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS", show_default=False)]
+For = Annotated[float, typer.Option(min=0.001, metavar="DAYS", help="For so long.")]
+Why = Annotated[str, typer.Option(metavar="TEXT", help="What `list` says of them.")]
 
 
 def _run(module: str, name: str, *arguments: Any, **options: Any) -> None:
@@ -54,24 +67,41 @@ def migrate(outbox: Url = None) -> None:
 @app.command()
 def work(
     outbox: Url = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Messages under way at one time.")] = 20,
-    metrics: Annotated[str | None, typer.Option(help="HOST:PORT for /metrics and /healthz.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="Messages under way at one time.")] = 20,
+    metrics: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Serve /metrics and /healthz there.")] = None,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="End when nothing is due any more.")] = False,
+    keep_sent: Annotated[float, typer.Option(min=0, metavar="DAYS", help="How long sent messages stay in lists.")] = 7,
+    keep_failed: Annotated[
+        float, typer.Option(min=0, metavar="DAYS", help="How long failed ones can be retried.")
+    ] = 30,
+    keep_content: Annotated[bool, typer.Option("--keep-content", help="Keep what sent messages said too.")] = False,
 ) -> None:
     """Send what is due. SIGTERM or Ctrl-C lets messages under way end."""
-    _run("outbox_work", "work", outbox, concurrency=concurrency, metrics=metrics, until_empty=until_empty)
+    _run(
+        "outbox_work",
+        "work",
+        outbox,
+        concurrency=concurrency,
+        metrics=metrics,
+        until_empty=until_empty,
+        keep=(keep_sent, keep_failed, keep_content),
+    )
 
 
 @app.command()
 def enqueue(
-    node: Annotated[Path, typer.Argument(help="A node document.")],
+    node: Annotated[Path, typer.Argument(metavar="NODE", help="A node document.")],
     outbox: Url = None,
-    state: Annotated[Path | None, typer.Option("--state", help="The flow's state.")] = None,
-    each: Annotated[Path | None, typer.Option(help="One message for each row of a CSV or JSON lines file.")] = None,
-    at: Annotated[str | None, typer.Option(help="Not before: 2026-12-24T18:00+01:00.")] = None,
-    priority: Annotated[int, typer.Option(help="Higher goes first.")] = 0,
-    tag: Annotated[list[str] | None, typer.Option(help="To filter by; repeat it.")] = None,
-    key: Annotated[str | None, typer.Option(help="Idempotency key: the same key is stored once.")] = None,
+    state: Annotated[Path | None, typer.Option("--state", metavar="FILE", help="The flow's state.")] = None,
+    each: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="One message for each row of a CSV or JSON lines file.")
+    ] = None,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="Not before: 2026-12-24T18:00+01:00.")] = None,
+    priority: Annotated[
+        int, typer.Option(min=-1000, max=1000, metavar="N", help="Higher goes first; -1000 to 1000.")
+    ] = 0,
+    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="To filter by; repeat it.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key within a week is stored once.")] = None,
     hold: Annotated[bool, typer.Option("--hold", help="Store it held.")] = False,
     attach_root: AttachRoot = None,
     json: Json = False,
@@ -88,16 +118,16 @@ def list_(
     outbox: Url = None,
     state: State = None,
     tag: Tag = None,
-    limit: Annotated[int, typer.Option(min=1, max=10000)] = 30,
-    before: Annotated[str | None, typer.Option(help="Older than this id: the next page.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10000, metavar="N", help="At most so many.")] = 30,
+    before: Annotated[str | None, typer.Option(metavar="ID", help="Older than this one: the next page.")] = None,
     json: Json = False,
 ) -> None:
-    """Newest first."""
+    """Messages, newest first."""
     _run("outbox_look", "list_", outbox, state=state, tag=tag, limit=limit, before=before, json=json)
 
 
 @app.command()
-def show(job: Annotated[str, typer.Argument(help="Id.")], outbox: Url = None, json: Json = False) -> None:
+def show(job: Annotated[str, typer.Argument(metavar="ID")], outbox: Url = None, json: Json = False) -> None:
     """What became of one message, recipient by recipient."""
     _run("outbox_look", "show", job, outbox, json=json)
 
@@ -112,7 +142,7 @@ def stats(outbox: Url = None, tag: Tag = None, json: Json = False) -> None:
 def watch(
     outbox: Url = None,
     tag: Tag = None,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds.")] = 1.0,
+    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
 ) -> None:
     """A live table: states, rates, ages, next tries."""
@@ -142,33 +172,33 @@ for _name, _says in (
 
 @suppressions.command("list")
 def suppressions_list(outbox: Url = None, json: Json = False) -> None:
-    """All of them."""
+    """All addresses, until when and why."""
     _run("outbox_look", "suppressed", outbox, json=json)
 
 
 @suppressions.command("add")
 def suppressions_add(
-    addresses: Annotated[list[str], typer.Argument()],
+    addresses: Addresses,
     outbox: Url = None,
-    reason: Annotated[str, typer.Option()] = "by hand",
-    days: Annotated[float, typer.Option(min=0.001)] = 90.0,
+    reason: Why = "by hand",
+    days: For = 90.0,
 ) -> None:
     """Do not mail to these addresses."""
     _run("outbox_look", "suppress", addresses, outbox, reason=reason, days=days)
 
 
 @suppressions.command("remove")
-def suppressions_remove(addresses: Annotated[list[str], typer.Argument()], outbox: Url = None) -> None:
+def suppressions_remove(addresses: Addresses, outbox: Url = None) -> None:
     """Mail to these addresses again."""
     _run("outbox_look", "unsuppress", addresses, outbox)
 
 
 @suppressions.command("import")
 def suppressions_import(
-    file: Annotated[Path, typer.Argument(help="An address a line.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An address a line; lines that begin with # are none.")],
     outbox: Url = None,
-    reason: Annotated[str, typer.Option()] = "imported",
-    days: Annotated[float, typer.Option(min=0.001)] = 3650.0,
+    reason: Why = "imported",
+    days: For = 3650.0,
 ) -> None:
     """Do not mail to the addresses in a file."""
     _run("outbox_look", "suppress_file", file, outbox, reason=reason, days=days)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,19 +11,42 @@ from typing import Any, TypeVar, cast, get_args
 from mailwright import Address, Outbox, background
 from mailwright.cli.output import DELIVERED, FAILED, show_json
 from mailwright.errors import ConfigurationError, MailwrightError
+from mailwright.outbox.outbox import FITS
 from mailwright.spi import Job, JobState, JobVerb
 
 T = TypeVar("T")
 
 
 def opened(url: str | None, what: Callable[[Outbox], Awaitable[T]]) -> T:
-    """Do something with the outbox."""
+    """Do something with the outbox; a slip in its name must not make an empty one.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+
+    async def whole() -> T:
+        await must_exist(outbox := Outbox(url))
+        async with outbox:
+            return await what(outbox)
+
+    return background.run(whole())
+
+
+def made(url: str | None, what: Callable[[Outbox], Awaitable[T]]) -> T:
+    """Do something with the outbox, which is made if it is missing."""
 
     async def whole() -> T:
         async with Outbox(url) as outbox:
             return await what(outbox)
 
     return background.run(whole())
+
+
+async def must_exist(outbox: Outbox) -> None:
+    """See `opened`."""
+    if not await outbox.exists():
+        msg = f"there is no outbox at {outbox.url} yet: `mailwright outbox init` makes it, as the first message does"
+        raise ConfigurationError(msg)
 
 
 def states(text: str | None) -> tuple[JobState, ...] | None:
@@ -47,7 +71,7 @@ def migrate(url: str | None) -> int:
     async def what(outbox: Outbox) -> str:
         return f"{outbox.url} is ready (version {await outbox.migrate()})"
 
-    _say(opened(url, what))
+    _say(made(url, what))
     return DELIVERED
 
 
@@ -57,6 +81,9 @@ def list_(url: str | None, *, state: str | None, tag: str | None, limit: int, be
     jobs = opened(url, lambda outbox: outbox.list(state=chosen, tag=tag, limit=limit, before=before))
     if json:
         show_json([plain(job) for job in jobs])
+        return DELIVERED
+    if not jobs:
+        sys.stderr.write("no messages\n")
         return DELIVERED
     from rich.console import Console  # noqa: PLC0415 - not for --json
     from rich.table import Column, Table  # noqa: PLC0415
@@ -81,6 +108,8 @@ def list_(url: str | None, *, state: str | None, tag: str | None, limit: int, be
             job.connection, " ".join(job.tags), job.reason[:70],
         )  # fmt: skip
     Console(highlight=False, markup=False, soft_wrap=True).print(table)
+    if len(jobs) == limit:
+        sys.stderr.write(f"older ones: --before {jobs[-1].id}\n")
     return DELIVERED
 
 
@@ -99,11 +128,12 @@ def show(job_id: str, url: str | None, *, json: bool) -> int:
         show_json(found)
         return DELIVERED
     _say(f"{job.id}  {job.state}" + (f": {job.reason}" if job.reason else ""))
-    for name in ("message_id", "connection", "created", "due", "priority", "attempts", "on_unknown", "tags"):
-        if found[name]:
-            _say(f"  {name.replace('_', ' ')}: {found[name]}")
+    for name in ("message_id", "connection", "created", "due", "priority", "attempts", "on_unknown", "key", "tags"):
+        if value := found[name]:
+            _say(f"  {name.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else value}")
     for status in receipt.statuses:
-        reply = f"  {status.reply}" if status.reply else ""
+        asked = "" if status.stage != "prepare" else "  nobody was asked"
+        reply = f"  {status.reply}" if status.reply else asked
         _say(f"  {status.address}: {status.outcome}{reply}")
     if not receipt.statuses and receipt.envelope is not None:
         _say(f"  for: {', '.join(receipt.envelope.recipients)}")
@@ -136,12 +166,33 @@ def change(
     """An operator's verb."""
     age = None if older_than is None else timedelta(days=older_than)
     chosen = states(state)
-    count = opened(url, lambda outbox: outbox.change(verb, ids or (), state=chosen, tag=tag, older_than=age))
+
+    async def what(outbox: Outbox) -> tuple[int, list[str]]:
+        left = await _unfit(outbox, verb, ids or ())
+        return await outbox.change(verb, ids or (), state=chosen, tag=tag, older_than=age), left
+
+    count, left = opened(url, what)
     if json:
-        show_json({"ok": True, "changed": count})
+        show_json({"ok": not left, "changed": count} | ({"unchanged": left} if left else {}))
     else:
+        for line in left:
+            sys.stderr.write(f"{line}\n")
         _say(f"{verb}: {count} message{'s' if count != 1 else ''}")
-    return DELIVERED if count or not ids else FAILED
+    return FAILED if ids and (left or not count) else DELIVERED
+
+
+async def _unfit(outbox: Outbox, verb: JobVerb, ids: Sequence[str]) -> list[str]:
+    """Which of the named messages a verb is not for, and why."""
+    found = []
+    for job_id in ids:
+        job = await outbox.job(job_id)
+        if job is None:
+            found.append(f"{job_id}: there is no such message")
+        elif job.state not in FITS[verb]:
+            found.append(f"{job_id}: {verb} is not for a message that is {job.state}")
+        elif verb == "retry" and not job.payload:
+            found.append(f"{job_id}: its content is gone")
+    return found
 
 
 def suppressed(url: str | None, *, json: bool) -> int:
@@ -167,10 +218,9 @@ def suppress(addresses: Sequence[str], url: str | None, *, reason: str, days: fl
     emails = [Address(address).email for address in addresses]
 
     async def what(outbox: Outbox) -> None:
-        for email in emails:
-            await outbox.suppress(email, reason=reason, days=days)
+        await outbox.suppress(emails, reason=reason, days=days)
 
-    opened(url, what)
+    made(url, what)
     _say(f"suppressed: {len(emails)}")
     return DELIVERED
 
@@ -180,7 +230,7 @@ def suppress_file(file: Path, url: str | None, *, reason: str, days: float) -> i
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{file}: {error}"
+        msg = f"{file}: cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}"
         raise ConfigurationError(msg) from error
     addresses = []
     for number, line in enumerate(lines, 1):
@@ -205,7 +255,7 @@ def plain(job: Job) -> dict[str, Any]:
         "id": job.id, "state": job.state, "message_id": job.message_id, "connection": job.connection,
         "created": _moment(job.created), "updated": _moment(job.updated),
         "due": _moment(job.run_at) if job.state in {"queued", "scheduled"} else None, "priority": job.priority,
-        "attempts": job.attempts, "on_unknown": job.on_unknown, "tags": list(job.tags), "reason": job.reason,
+        "attempts": job.attempts, "on_unknown": job.on_unknown, "key": job.key, "tags": list(job.tags), "reason": job.reason,
     }  # fmt: skip
 
 

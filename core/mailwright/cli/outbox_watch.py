@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from mailwright import Outbox
-from mailwright.cli.outbox_look import span
+from mailwright.cli.outbox_look import must_exist, span
 from mailwright.cli.output import DELIVERED
 from mailwright.spi import Job, JobState
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+
+_SHOWN: Final = 8
+_LOOKED_AT: Final = 100
 
 
 def watch(url: str | None, *, tag: str | None, every: float, once: bool) -> int:
@@ -24,20 +28,33 @@ def watch(url: str | None, *, tag: str | None, every: float, once: bool) -> int:
     console = Console(highlight=False)
 
     async def whole() -> None:
-        async with Outbox(url) as outbox:
+        await must_exist(outbox := Outbox(url))
+        async with outbox:
             last: tuple[float, Mapping[str, float]] | None = None
             with Live(console=console, auto_refresh=False, transient=False) as live:
                 while True:
-                    found, at = await outbox.stats(tag=tag), time.monotonic()
-                    trouble = await outbox.list(state=("queued", "held", "unknown", "quarantined"), tag=tag, limit=8)
+                    at = time.monotonic()
+                    found = await outbox.stats(tag=tag)
+                    trouble = await _trouble(outbox, tag)
                     live.update(_view(outbox.url, found, trouble, last, at), refresh=True)
                     last = (at, found)
                     if once:
                         return
-                    await asyncio.sleep(every)
+                    await asyncio.sleep(max(every, time.monotonic() - at))  # counting millions may take longer
 
-    asyncio.run(whole())
+    try:
+        asyncio.run(whole())
+    finally:
+        if not console.is_terminal:
+            console.print()
     return DELIVERED
+
+
+async def _trouble(outbox: Outbox, tag: str | None) -> list[Job]:
+    """A few that somebody may want to look at: kept back, or tried before."""
+    kept = await outbox.list(state=("held", "unknown", "quarantined"), tag=tag, limit=_SHOWN)
+    tried = [job for job in await outbox.list(state="queued", tag=tag, limit=_LOOKED_AT) if job.attempts]
+    return [*(job for job in kept if job.reason or job.attempts), *tried][:_SHOWN]
 
 
 def _view(
@@ -66,7 +83,6 @@ def _view(
     jobs = Table(Column("id", no_wrap=True), "state", "tries", "next try", "reason", box=None, pad_edge=False)
     now = time.time()
     for job in trouble:
-        if job.reason or job.attempts:
-            later = span(job.run_at - now) if job.state == "queued" and job.run_at > now else ""
-            jobs.add_row(job.id, job.state, str(job.attempts), later, Text(job.reason[:80]))
+        later = span(job.run_at - now) if job.state == "queued" and job.run_at > now else ""
+        jobs.add_row(job.id, job.state, str(job.attempts), later, Text(job.reason[:80]))
     return Group(Text(f"{url}   {waiting}"), Text(""), counts, Text(""), jobs)

@@ -12,18 +12,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from mailwright import FlowState, Outbox, Receipt, SendEmailNode, background, load_node
+from mailwright import FlowState, Outbox, Receipt, Retention, SendEmailNode, background, load_node
 from mailwright.cli.output import DELIVERED, WRONG, read_state, show_json
 from mailwright.cli.rows import Rows
 from mailwright.errors import ConfigurationError, MailwrightError
 from mailwright.outbox import metrics as figures
+from mailwright.outbox.worker import RATED
 
 _BATCH: Final = 100
 """Rows that share a transaction."""
 
 
-def work(url: str | None, *, concurrency: int, metrics: str | None, until_empty: bool) -> int:
-    """Send until told to stop."""
+def work(
+    url: str | None, *, concurrency: int, metrics: str | None, until_empty: bool, keep: tuple[float, float, bool]
+) -> int:
+    """Send until told to stop. `keep`: days for sent ones, for failed ones, and whether with their contents."""
     place = None if metrics is None else _place(metrics)
 
     async def whole() -> None:
@@ -32,7 +35,8 @@ def work(url: str | None, *, concurrency: int, metrics: str | None, until_empty:
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(number, stop.set)
-        async with Outbox(url) as outbox, _served(outbox, place):
+        retention = Retention(sent=keep[0] * 86400, failed=keep[1] * 86400, keep=keep[2])
+        async with Outbox(url, retention=retention) as outbox, _served(outbox, place):
             sys.stderr.write(f"working on {outbox.url}, {concurrency} at a time\n")
             watcher = asyncio.create_task(_until_empty(outbox, stop)) if until_empty else None
             await outbox.work(concurrency=concurrency, stop=stop)
@@ -49,7 +53,8 @@ def work(url: str | None, *, concurrency: int, metrics: str | None, until_empty:
 async def _until_empty(outbox: Outbox, stop: asyncio.Event) -> None:
     while True:
         found = await outbox.stats()
-        if not found["due"] and not found.get("sending") and not found.get("unknown"):
+        busy = found["due"] or found.get("sending") or found.get("unknown")
+        if not busy and not any(job.reason == RATED for job in await outbox.list(state="queued", limit=_BATCH)):
             stop.set()
             return
         await asyncio.sleep(0.1)
@@ -83,7 +88,11 @@ async def _served(outbox: Outbox, place: tuple[str, int] | None) -> AsyncIterato
                 await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, place[0], place[1], limit=8192)
+    try:
+        server = await asyncio.start_server(serve, place[0], place[1], limit=8192)
+    except OSError as error:
+        msg = f"--metrics: {error.strerror or error}"
+        raise ConfigurationError(msg) from error
     host, port = server.sockets[0].getsockname()[:2]
     sys.stderr.write(f"metrics on http://{host}:{port}/metrics\n")
     try:
@@ -97,12 +106,12 @@ async def _answer(outbox: Outbox, request: bytes) -> tuple[str, bytes]:
     if request.split(b" ")[:2] not in ([b"GET", b"/metrics"], [b"GET", b"/healthz"]):
         return "404 Not Found", b"/metrics and /healthz\n"
     try:
-        found = await outbox.stats()
+        if b"/healthz" in request:
+            await outbox.list(limit=1)
+            return "200 OK", b"ok\n"
+        return "200 OK", figures.text(await outbox.stats(), outbox.counts).encode()
     except MailwrightError:
         return "503 Service Unavailable", b"the outbox's database does not answer\n"
-    if b"/healthz" in request:
-        return "200 OK", b"ok\n"
-    return "200 OK", figures.text(found, outbox.counts).encode()
 
 
 def enqueue(
@@ -127,7 +136,7 @@ def enqueue(
         raise ConfigurationError(msg)
     options: dict[str, Any] = {
         "connection": names, "at": None if at is None else _moment(at), "priority": priority, "tags": tags,
-        "hold": hold, "on_unknown": loaded.document.on_unknown,
+        "hold": hold, "on_unknown": loaded.document.on_unknown or "retry",
     }  # fmt: skip
     common = read_state(state)
 

@@ -2,5 +2,6 @@
 
 from mailwright.outbox.outbox import Outbox
 from mailwright.outbox.policy import RetryPolicy
+from mailwright.outbox.worker import Retention
 
-__all__ = ["Outbox", "RetryPolicy"]
+__all__ = ["Outbox", "Retention", "RetryPolicy"]

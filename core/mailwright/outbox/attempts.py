@@ -47,6 +47,15 @@ def _closed(status: RecipientStatus | None) -> bool:
     return status is not None and (status.outcome == "accepted" or bool(status.permanent))
 
 
+def reopened(receipt: Receipt, kept_back: Iterable[str]) -> Receipt:
+    """For somebody who asks again: refusals count no more, but for recipients that must not be mailed to."""
+    kept = set(kept_back)
+    return evolve(
+        receipt,
+        statuses=tuple(s for s in receipt.statuses if s.outcome == "accepted" or s.address in kept),
+    )
+
+
 def refused(addresses: Iterable[str], *, stage: Stage, permanent: bool = True) -> tuple[RecipientStatus, ...]:
     """Statuses of recipients that nobody was asked about."""
     return tuple(
@@ -83,6 +92,7 @@ def judge(
     now: float,
     chance: float,
     keep: bool,
+    silenced: str = "",
 ) -> Judged:
     """What follows from an attempt.
 
@@ -94,6 +104,7 @@ def judge(
         now: Unix seconds.
         chance: Between 0 and 1, for jitter.
         keep: Whether payloads stay when a message is sent.
+        silenced: Says which recipients were not mailed to because they are suppressed, and why.
     """
     if receipt.unknown and job.on_unknown == "hold":
         return _judged("unknown", receipt, reason=_why(receipt, report, "the outcome is unknown"), final=True)
@@ -103,7 +114,7 @@ def judge(
         state: Literal["sent", "partial", "failed"] = (
             "failed" if not accepted else "partial" if receipt.rejected else "sent"
         )
-        reason = "" if state == "sent" else _why(receipt, report, "refused")
+        reason = "" if state == "sent" else silenced or _why(receipt, report, "refused")
         return _judged(state, receipt, reason=reason, final=True, drop=state == "sent" and not keep)
     trouble = trouble_of(waiting, report.error)
     if policy.given_up(age_s=now - job.created, attempts=job.attempts):

@@ -44,12 +44,20 @@ class Contents:
         names = []
         async for piece in _pieces(content):
             small = len(piece) <= 1 << 16
-            name, packed = _pack(piece) if small else await asyncio.to_thread(_pack, piece)
+            name = _name(piece) if small else await asyncio.to_thread(_name, piece)
             names.append(name)
             if self._known.get(name, -_FRESH_S) + _FRESH_S <= self._clock.monotonic():
-                await self._ledger.put_contents({name: packed})
+                packed = _pack(piece) if small else await asyncio.to_thread(_pack, piece)
+                await self._keep(name, packed)
                 self._remember(name)
         return names
+
+    async def _keep(self, name: str, packed: bytes) -> None:
+        await self._ledger.put_contents({name: packed})
+
+    def gathering(self) -> Gathered:
+        """What is put there is kept for one write later, in a transaction of the caller's."""
+        return Gathered(self._ledger, self._clock)
 
     def _remember(self, name: str) -> None:
         self._known[name] = self._clock.monotonic()
@@ -81,13 +89,28 @@ class Contents:
             msg = f"content {name[:12]} is missing"
             raise QueueError(msg, permanent=True) from None
         piece = _unpack(packed) if len(packed) <= 1 << 16 else await asyncio.to_thread(_unpack, packed)
-        if hashlib.sha256(piece).hexdigest() != name:
+        if _name(piece) != name:
             msg = f"content {name[:12]} is not what it was"
             raise QueueError(msg, permanent=True)
         self._read[name] = piece
         while len(self._read) > 8:  # at most eight megabytes: the attachment that a newsletter shares
             self._read.popitem(last=False)
         return piece
+
+
+class Gathered(Contents):
+    """Contents of one message that are not written yet.
+
+    Attributes:
+        pieces: By name, packed.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        super().__init__(ledger, clock)
+        self.pieces: dict[str, bytes] = {}
+
+    async def _keep(self, name: str, packed: bytes) -> None:
+        self.pieces[name] = packed
 
 
 async def _pieces(content: bytes | Path | Content) -> AsyncIterator[bytes]:
@@ -106,10 +129,13 @@ def _file(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def _pack(piece: bytes) -> tuple[str, bytes]:
-    name = hashlib.sha256(piece).hexdigest()
+def _name(piece: bytes) -> str:
+    return hashlib.sha256(piece).hexdigest()
+
+
+def _pack(piece: bytes) -> bytes:
     packed = zlib.compress(piece, 1)
-    return name, b"z" + packed if len(packed) < len(piece) else b"." + piece
+    return b"z" + packed if len(packed) < len(piece) else b"." + piece
 
 
 def _unpack(packed: bytes) -> bytes:

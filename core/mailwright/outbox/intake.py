@@ -89,8 +89,8 @@ class Intake:
         self._sendings: dict[tuple[str, ...], Sending] = {}
         self._last = 0
 
-    async def job(self, message: AnyMessage, order: Order) -> tuple[Job, Receipt]:
-        """The row of a message, contents stored already; and the receipt its author gets.
+    async def job(self, message: AnyMessage, order: Order, contents: Contents | None = None) -> tuple[Job, Receipt]:
+        """The row of a message, its contents stored already, or in `contents`; and the receipt its author gets.
 
         Raises:
             MailwrightError: As `Mailer.send` before it opens a session.
@@ -99,7 +99,7 @@ class Intake:
             self._sendings[order.connections] = self._open_sending(order.connections)
         draft = await self._sendings[order.connections].accepted(message, order.envelope)
         stored = _stored(draft, message, order)
-        payload, contents = await pack(stored, self._contents)
+        payload, names = await pack(stored, self._contents if contents is None else contents)
         now = self._clock.now().timestamp()
         run_at = now if order.at is None else order.at.timestamp()
         receipt = Receipt(
@@ -121,7 +121,7 @@ class Intake:
             priority=order.priority,
             on_unknown=order.on_unknown,
             tags=tags,
-            contents=contents,
+            contents=names,
             key=order.idempotency_key,
             key_until=now + order.key_s,
             created=now,

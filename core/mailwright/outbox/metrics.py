@@ -29,7 +29,17 @@ def _lines(stats: Mapping[str, float], counts: Mapping[str, int]) -> Iterator[st
     yield from _head("mailwright_outbox_oldest_due_seconds", "gauge", "How long the oldest of them has waited.")
     yield f"mailwright_outbox_oldest_due_seconds {stats.get('oldest_due_s', 0):.3f}"
     yield from _head("mailwright_outbox_outcomes_total", "counter", "What attempts of this process came to.")
-    for outcome in ("sent", "partial", "failed", "unknown", "retried", "held", "quarantined", "lease_lost"):
+    for outcome in (
+        "sent",
+        "partial",
+        "failed",
+        "unknown",
+        "retried",
+        "rate_limited",
+        "held",
+        "quarantined",
+        "lease_lost",
+    ):
         yield f'mailwright_outbox_outcomes_total{{outcome="{outcome}"}} {counts.get(outcome, 0)}'
 
 

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 from attrs import evolve, frozen
 
@@ -14,7 +15,7 @@ from mailwright.errors import ConfigurationError, MailwrightError, QueueError
 from mailwright.model import Envelope, Receipt
 from mailwright.outbox import places, results
 from mailwright.outbox.attempts import shown
-from mailwright.outbox.contents import Contents
+from mailwright.outbox.contents import Contents, Gathered
 from mailwright.outbox.intake import KEY_S, Intake, Order, connection_names
 from mailwright.outbox.policy import RetryPolicy
 from mailwright.outbox.worker import LEASE_S, Retention, Worker
@@ -34,6 +35,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CHUNK = 200
+_PAGE = 500
+FITS: Final[Mapping[JobVerb, tuple[JobState, ...]]] = MappingProxyType({
+    "retry": ("failed", "partial", "held", "quarantined", "cancelled", "unknown"),
+    "cancel": ("scheduled", "queued", "held", "unknown"),
+    "hold": ("scheduled", "queued"),
+    "release": ("held",),
+    "purge": ("sent", "partial", "failed", "cancelled", "quarantined"),
+})  # fmt: skip
+"""States that a verb is for; see `mailwright.spi.Ledger.change`."""
 _ENDED: frozenset[JobState] = frozenset({"sent", "partial", "failed", "cancelled", "quarantined"})
 
 
@@ -132,6 +142,10 @@ class Outbox:
         await opened.dispatcher.aclose()
         await opened.ledger.aclose()
 
+    async def exists(self) -> bool:
+        """Whether it has been made already; asking makes nothing."""
+        return await places.exists(self._url, self._registry)
+
     async def migrate(self) -> int:
         """Make or update the tables; returns the schema's version."""
         return await (await self._opened()).ledger.migrate()
@@ -178,8 +192,9 @@ class Outbox:
             on_unknown=on_unknown, hold=hold,
         )  # fmt: skip
         opened = await self._opened()
-        pair = await opened.intake.job(message, order)
-        return (await self._add(opened, [pair], transaction))[0]
+        gathered = _gathered(opened, transaction)
+        pair = await opened.intake.job(message, order, gathered)
+        return (await self._add(opened, [pair], transaction, gathered))[0]
 
     def enqueue_sync(self, message: AnyMessage, *, transaction: object | None = None, **order: Any) -> Receipt:
         """`enqueue` for code without an event loop: scripts, Django views, Celery tasks. Safe after a fork.
@@ -194,12 +209,15 @@ class Outbox:
 
         if transaction is None:
             return background.run(self.enqueue(message, **order))
-        opened, pair = background.run(self._prepared(message, order))
-        return _step(self._add(opened, [pair], transaction))[0]
+        opened, gathered, pair = background.run(self._prepared(message, order, transaction))
+        return _step(self._add(opened, [pair], transaction, gathered))[0]
 
-    async def _prepared(self, message: AnyMessage, order: Mapping[str, Any]) -> tuple[_Opened, tuple[Job, Receipt]]:
+    async def _prepared(
+        self, message: AnyMessage, order: Mapping[str, Any], transaction: object
+    ) -> tuple[_Opened, Gathered | None, tuple[Job, Receipt]]:
         opened = await self._opened()
-        return opened, await opened.intake.job(message, self._order(**order))
+        gathered = _gathered(opened, transaction)
+        return opened, gathered, await opened.intake.job(message, self._order(**order), gathered)
 
     async def enqueue_many(
         self,
@@ -244,9 +262,15 @@ class Outbox:
         return [next(stored) if isinstance(item, tuple) else item for item in chunk]
 
     async def _add(
-        self, opened: _Opened, pairs: list[tuple[Job, Receipt]], transaction: object | None
+        self,
+        opened: _Opened,
+        pairs: list[tuple[Job, Receipt]],
+        transaction: object | None,
+        gathered: Gathered | None = None,
     ) -> list[Receipt]:
         jobs = [job for job, _ in pairs]
+        if gathered is not None and gathered.pieces:
+            await opened.ledger.put_contents(gathered.pieces, transaction=transaction)
         ids = await opened.ledger.add(jobs, transaction=transaction)
         new = [job for job, job_id in zip(jobs, ids, strict=True) if job.id == job_id and job.state != "held"]
         if new:
@@ -336,21 +360,24 @@ class Outbox:
             moment = self._clock.now() - older_than
             chosen = evolve(chosen, older_than=moment.timestamp())
         found = 0
-        for start in range(0, max(len(ids), 1), 500):
-            part = evolve(chosen, ids=tuple(ids[start : start + 500]))
-            while changed := await opened.ledger.change(part, verb):
+        if ids:
+            for start in range(0, len(ids), _PAGE):
+                found += await opened.ledger.change(evolve(chosen, ids=tuple(ids[start : start + _PAGE])), verb)
+        else:
+            while changed := await _change_all(opened.ledger, chosen, verb):  # others may have come meanwhile
                 found += changed
-                if ids:
-                    break
         if found and verb in {"retry", "release"}:
             await opened.dispatcher.put(())
         return found
 
-    async def suppress(self, address: str, *, reason: str = "by hand", days: float = 90.0) -> None:
-        """Do not mail to an address for so many days."""
+    async def suppress(self, address: str | Sequence[str], *, reason: str = "by hand", days: float = 90.0) -> None:
+        """Do not mail to an address, or to several, for so many days."""
         until = self._clock.now().timestamp() + days * 86400
         ledger = (await self._opened()).ledger
-        await ledger.suppress([Suppression(address=address.lower(), reason=reason, until=until)])
+        addresses = (address,) if isinstance(address, str) else address
+        for start in range(0, len(addresses), _CHUNK):
+            part = addresses[start : start + _CHUNK]
+            await ledger.suppress([Suppression(address=one.lower(), reason=reason, until=until) for one in part])
 
     async def unsuppress(self, addresses: Sequence[str]) -> int:
         """Mail to addresses again; how many were suppressed."""
@@ -434,6 +461,28 @@ class Outbox:
         contents = Contents(ledger, self._clock)
         intake = Intake(contents, self._clock, self._open_sending)
         return _Opened(ledger=ledger, dispatcher=dispatcher, contents=contents, intake=intake)
+
+
+async def _change_all(ledger: Ledger, chosen: Selection, verb: JobVerb) -> int:
+    """State by state and page by page, so that the last of a million costs what the first did."""
+    found = 0
+    for state in FITS[verb]:
+        last = None
+        while not chosen.states or state in chosen.states:
+            page = await ledger.page(evolve(chosen, states=(state,)), limit=_PAGE, before=last)
+            if not page:
+                break
+            last = page[-1].id
+            listed = evolve(chosen, ids=tuple(job.id for job in page), tag=None)  # tags never change
+            found += await ledger.change(listed, verb)
+    return found
+
+
+def _gathered(opened: _Opened, transaction: object | None) -> Gathered | None:
+    """Where one open transaction keeps everybody else from writing, a message's contents are written in it as well."""
+    if transaction is None or "one_writer" not in opened.ledger.abilities:
+        return None
+    return opened.contents.gathering()
 
 
 def _selection(state: JobState | Sequence[JobState] | None, tag: str | None) -> Selection:

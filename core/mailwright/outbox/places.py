@@ -50,6 +50,14 @@ async def open_ledger(url: str, registry: Registry, clock: Clock) -> Ledger:
     return await open_ledger(named[0], registry, clock)
 
 
+async def exists(url: str, registry: Registry) -> bool:
+    """Whether an outbox has been made there already, as far as its engine can tell."""
+    engine = registry.queue_engine(_scheme(url))
+    if engine.ledger is None and (named := parse_qs(urlsplit(url).query).get("ledger")):
+        return await exists(named[0], registry)
+    return engine.exists is None or await engine.exists(url)
+
+
 async def open_dispatcher(url: str, ledger: Ledger, registry: Registry, clock: Clock) -> Dispatcher:
     """Who decides which worker does what: the engine's, else the ledger's own leases."""
     from mailwright.outbox.leases import LeaseDispatcher  # noqa: PLC0415 - not every engine needs it

@@ -10,12 +10,14 @@ from mailwright.errors import MailwrightError, QueueError
 from mailwright.model import Envelope, Receipt, RecipientStatus, Reply
 
 VERSION: Final = 1
+"""As of payloads: a newer row may say that an older reader is enough for it (``needs``)."""
 
 
 def dump(receipt: Receipt) -> bytes:
     """Octets for a row; no addresses beyond the envelope, no content."""
     found: dict[str, Any] = {
         "v": VERSION,
+        "needs": VERSION,
         "message_id": receipt.message_id,
         "sender": receipt.envelope.sender if receipt.envelope else None,
         "recipients": list(receipt.envelope.recipients) if receipt.envelope else [],
@@ -44,8 +46,8 @@ def load(data: bytes, *, job_id: str | None = None) -> Receipt:
     """
     try:
         found = json.loads(data)
-        if found["v"] > VERSION:
-            msg = f"the row was written by a newer Mailwright (version {found['v']} of results)"
+        if (needs := found.get("needs", found["v"])) > VERSION:
+            msg = f"the row was written by a newer Mailwright (version {needs} of results): upgrade, then retry it"
             raise QueueError(msg, permanent=True)
         recipients = found["recipients"]
         return Receipt(

@@ -17,12 +17,12 @@ from attrs import evolve, frozen
 from mailwright.errors import LeaseLost, MailwrightError, QueueError
 from mailwright.model import Address, Envelope, Receipt, Report
 from mailwright.outbox import results
-from mailwright.outbox.attempts import Judged, judge, merged, open_recipients, refused, soften
+from mailwright.outbox.attempts import Judged, judge, merged, open_recipients, refused, reopened, soften
 from mailwright.outbox.payload import Stored, unpack
 from mailwright.outbox.policy import RetryPolicy, has_no_mailbox
 from mailwright.outbox.rates import Rates
 from mailwright.sending import Sending
-from mailwright.spi import Selection, Suppression, Verdict
+from mailwright.spi import ASKED, Selection, Suppression, Verdict
 
 if TYPE_CHECKING:
     from mailwright.outbox.contents import Contents
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailwright.outbox")
 LEASE_S: Final = 60.0
 _TIDY_S: Final = 60.0
+RATED: Final = "waits for the rate of its account"
+PATIENCE_S: Final = 2.0
+"""Longer than this nobody keeps a worker's place who waits for an account's rate: others have work to do."""
 
 
 @frozen(kw_only=True)
@@ -132,6 +135,11 @@ class Worker:
         attempt = _Attempt(self, claim, stored)
         try:
             judged = await attempt.judged(receipt)
+        except _NotYet as wait:
+            reason = job.reason if job.reason == ASKED else RATED
+            run_at = self._now() + wait.seconds
+            verdict = Verdict(state="queued", result=job.result, run_at=run_at, reason=reason, counted=False)
+            return await self._record(claim, verdict, counted_as="rate_limited")
         except LeaseLost:
             self.counts["lease_lost"] += 1
             _log.warning("job %s: its lease ran out before the commit point; nothing was sent", job.id)
@@ -140,15 +148,15 @@ class Worker:
         await self._after(judged, attempt.route)
         return due
 
-    async def _record(self, claim: Claim, verdict: Verdict) -> datetime | None:
+    async def _record(self, claim: Claim, verdict: Verdict, *, counted_as: str | None = None) -> datetime | None:
         try:
             await self._ledger.record(claim, verdict)
         except LeaseLost as error:
             self.counts["lease_lost"] += 1
             _log.warning("%s", error.message)
             return None
-        self.counts["retried" if verdict.state == "queued" else verdict.state] += 1
-        _log.info("job %s: %s", claim.job_id, verdict.state)
+        self.counts[counted_as or ("retried" if verdict.state == "queued" else verdict.state)] += 1
+        _log.info("job %s: %s", claim.job_id, counted_as or verdict.state)
         return None if verdict.run_at is None else datetime.fromtimestamp(verdict.run_at, UTC)
 
     async def _after(self, judged: Judged, route: Route | None) -> None:
@@ -197,6 +205,14 @@ class Worker:
         return found
 
 
+class _NotYet(Exception):
+    """The account's rate lets nothing through for a while."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 class _Attempt:
     """One try of one job."""
 
@@ -212,7 +228,9 @@ class _Attempt:
     async def judged(self, receipt: Receipt) -> Judged:
         worker, stored = self._worker, self._stored
         job = self._claim.job
-        receipt = await self._without_suppressed(receipt)
+        if job.reason == ASKED:
+            receipt = reopened(receipt, stored.kept_back)
+        receipt, silenced = await self._without_suppressed(receipt)
         waiting = open_recipients(receipt, stored.envelope)
         report = Report(statuses=())
         if waiting:
@@ -234,14 +252,18 @@ class _Attempt:
             now=worker._now(),  # noqa: SLF001
             chance=worker._chance(),  # noqa: SLF001
             keep=worker._retention.keep,  # noqa: SLF001
+            silenced=silenced,
         )
 
-    async def _without_suppressed(self, receipt: Receipt) -> Receipt:
+    async def _without_suppressed(self, receipt: Receipt) -> tuple[Receipt, str]:
         waiting = open_recipients(receipt, self._stored.envelope)
         found = await self._worker._ledger.suppressed(waiting)  # noqa: SLF001
         silent = {entry.address for entry in found}
         statuses = refused([address for address in waiting if address.lower() in silent], stage="prepare")
-        return merged(receipt, Report(statuses=statuses), self._stored.envelope) if statuses else receipt
+        if not statuses:
+            return receipt, ""
+        why = "; ".join(f"{entry.address}: {entry.reason}" for entry in found)
+        return merged(receipt, Report(statuses=statuses), self._stored.envelope), f"suppressed: {why}"
 
     async def _tried(self, envelope: Envelope) -> tuple[Report, int]:
         """One try; further routes only where nothing can have been delivered."""
@@ -249,8 +271,12 @@ class _Attempt:
         sending = self._worker.sending(self._stored.connections)
         try:
             for route in await sending.routes():
+                wait = await self._worker._rates.admit(_account(route), route.limits, patience_s=PATIENCE_S)  # noqa: SLF001
+                if wait and self.route is None:
+                    raise _NotYet(wait)
+                if wait:
+                    break
                 self.route = route
-                await self._worker._rates.admit(_account(route), route.limits)  # noqa: SLF001
                 report, size = await sending.try_once(
                     self._stored.message,
                     envelope,
@@ -261,7 +287,7 @@ class _Attempt:
                 )
                 if self._committed or not all(s.outcome == "rejected" and not s.permanent for s in report.statuses):
                     break
-        except (LeaseLost, asyncio.CancelledError):
+        except (LeaseLost, _NotYet, asyncio.CancelledError):
             raise
         except MailwrightError as error:
             return _never_left(envelope, error), size

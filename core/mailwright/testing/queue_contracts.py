@@ -18,7 +18,7 @@ import pytest
 from attrs import evolve
 
 from mailwright.errors import LeaseLost
-from mailwright.spi import Claim, Clock, Dispatcher, Job, Ledger, Selection, Suppression, Verdict
+from mailwright.spi import ASKED, Claim, Clock, Dispatcher, Job, Ledger, Selection, Suppression, Verdict
 
 _START = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -268,8 +268,46 @@ class LedgerContract:
 
         self.run(law)
 
+    def test_a_job_asked_for_again_says_so(self) -> None:
+        """The worker tries those refused for good too; one that is released goes on where it was."""
+
+        async def law(ledger: Ledger, clock: TestClock) -> None:
+            await ledger.add([job(1), job(2)])
+            first, second = await ledger.take(limit=2, lease_s=30)
+            await ledger.record(first, Verdict(state="failed", result=b"x", reason="refused"))
+            await ledger.record(second, Verdict(state="held", reason="held"))
+            assert await ledger.change(Selection(ids=(first.job_id,)), "retry") == 1
+            assert await ledger.change(Selection(ids=(second.job_id,)), "release") == 1
+            for _ in range(2):  # also when its worker went away
+                claims = {claim.job_id: claim.job for claim in await ledger.take(limit=2, lease_s=30)}
+                assert claims[first.job_id].reason == ASKED
+                assert claims[first.job_id].result == b"x"
+                assert claims[second.job_id].reason != ASKED
+                clock.seconds += 31
+
+        self.run(law)
+
+    def test_what_ended_long_ago_is_forgotten_and_nothing_else(self) -> None:
+        """By its last change, in batches."""
+
+        async def law(ledger: Ledger, clock: TestClock) -> None:
+            await ledger.add([job(number) for number in range(1, 8)])
+            for state in ("sent", "sent", "sent", "failed"):
+                (claim,) = await ledger.take(limit=1, lease_s=30)
+                await ledger.record(claim, Verdict(state=state))
+                clock.seconds += 100
+            old = Selection(states=("sent", "cancelled"), older_than=clock.now().timestamp() - 150)
+            assert await ledger.change(old, "purge", limit=1) == 1
+            assert await ledger.change(old, "purge", limit=9) == 2
+            assert await ledger.change(old, "purge", limit=9) == 0
+            assert [found.id for found in await ledger.page(Selection(), limit=9)] == [
+                job(number).id for number in (7, 6, 5, 4)
+            ]
+
+        self.run(law)
+
     def test_pages_go_on_where_the_last_ended(self) -> None:
-        """Newest first."""
+        """Newest first, whatever chooses them."""
 
         async def law(ledger: Ledger, clock: TestClock) -> None:
             await ledger.add([job(number, tags=("t",)) for number in range(1, 8)])
@@ -277,6 +315,10 @@ class LedgerContract:
             while page := await ledger.page(Selection(tag="t"), limit=3, before=found[-1] if found else None):
                 found += [entry.id for entry in page]
             assert found == [job(number).id for number in range(7, 0, -1)]
+            for chosen in (Selection(states=("queued", "held")), Selection(states=("queued",), tag="t"), Selection()):
+                page = await ledger.page(chosen, limit=2, before=job(5).id)
+                assert [entry.id for entry in page] == [job(4).id, job(3).id]
+            assert not await ledger.page(Selection(states=("held", "sent"), tag="t"), limit=2)
             stats = await ledger.stats(tag="t")
             assert (stats["queued"], stats["due"]) == (7, 7)
             assert "queued" not in await ledger.stats(tag="other")

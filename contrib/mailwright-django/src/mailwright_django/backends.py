@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from email.message import EmailMessage as StandardMessage
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -15,6 +15,7 @@ from django.db import connections
 from mailwright import Address, Envelope, Mailer, Outbox
 from mailwright.errors import ConfigurationError, MailwrightError
 
+_OPTIONS: Final = ("connection", "outbox", "database", "tags")
 _lock = threading.Lock()
 _outboxes: dict[str | None, Outbox] = {}
 
@@ -27,10 +28,10 @@ def _setting(options: Mapping[str, Any], name: str, default: Any = None) -> Any:
 
 class _Backend(BaseEmailBackend):
     def __init__(self, fail_silently: bool = False, **options: Any) -> None:
-        base = {name: options.pop(name) for name in ("alias",) if name in options}
-        super().__init__(fail_silently=fail_silently, **base)
-        self._options = options
-        self._connection: Any = _setting(options, "CONNECTION")
+        self._options = {name: options.pop(name) for name in _OPTIONS if name in options}
+        super().__init__(**options)  # Django says what it does not know of the rest
+        self.fail_silently = fail_silently
+        self._connection: Any = _setting(self._options, "CONNECTION")
         if self._connection is None:
             raise ConfigurationError("MAILWRIGHT['CONNECTION']: name a saved connection")
 

@@ -18,6 +18,12 @@ async def _ledger(url: str, clock: Clock) -> Ledger:
     return await PostgresLedger.open(url, clock)
 
 
+async def _exists(url: str) -> bool:
+    from mailwright_pgqueuer.ledger import exists  # noqa: PLC0415 - as above
+
+    return await exists(url)
+
+
 async def _dispatcher(url: str, ledger: Ledger, clock: Clock) -> Dispatcher | None:
     from mailwright_pgqueuer.places import Place  # noqa: PLC0415 - as above
 
@@ -32,4 +38,4 @@ async def _dispatcher(url: str, ledger: Ledger, clock: Clock) -> Dispatcher | No
 @hookimpl
 def mailwright_queue_engines() -> Iterable[QueueEngine]:
     """One engine."""
-    yield QueueEngine(schemes=("postgresql", "postgres"), ledger=_ledger, dispatcher=_dispatcher)
+    yield QueueEngine(schemes=("postgresql", "postgres"), ledger=_ledger, dispatcher=_dispatcher, exists=_exists)

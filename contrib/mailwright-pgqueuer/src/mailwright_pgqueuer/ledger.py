@@ -10,12 +10,13 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, Self
 
 import asyncpg
+from attrs import evolve
 
 from mailwright.errors import LeaseLost, QueueError
-from mailwright.spi import Claim, Clock, Job, JobVerb, Selection, Suppression, Verdict
+from mailwright.spi import ASKED, Claim, Clock, Job, JobVerb, Selection, Suppression, Verdict
 from mailwright_pgqueuer import transactions
 from mailwright_pgqueuer.places import Place
-from mailwright_pgqueuer.schema import SCHEMA, VERSION, adding
+from mailwright_pgqueuer.schema import ENDED, STEPS, VERSION, adding
 
 _COLUMNS: Final = (
     "id, state, message_id, connection, payload, result, run_at, priority, on_unknown, tags, key, created, updated, "
@@ -57,7 +58,7 @@ _ADMIT: Final = """
     RETURNING tat"""
 _CHANGES: Final[Mapping[JobVerb, tuple[str, str]]] = MappingProxyType({
     "retry": (
-        "state = 'queued', ready = 1, wake = NULL, run_at = $1::float8, starts = 0, reason = ''",
+        f"state = 'queued', ready = 1, wake = NULL, run_at = $1::float8, starts = 0, reason = '{ASKED}'",
         ("state IN ('failed', 'partial', 'held', 'quarantined', 'cancelled', 'unknown') AND wake IS NULL "
          "AND ready = 0 AND payload <> ''::bytea"),
     ),
@@ -71,7 +72,7 @@ _CHANGES: Final[Mapping[JobVerb, tuple[str, str]]] = MappingProxyType({
          "wake = CASE WHEN run_at <= $1 THEN NULL ELSE run_at END, starts = 0, reason = ''"),
         "state = 'held'",
     ),
-    "purge": ("", "state IN ('sent', 'partial', 'failed', 'cancelled', 'quarantined')"),
+    "purge": ("", ENDED),
 })  # fmt: skip
 
 
@@ -109,8 +110,8 @@ class PostgresLedger:
         return ledger
 
     @property
-    def abilities(self) -> frozenset[Literal["transaction", "hosts"]]:
-        """Both."""
+    def abilities(self) -> frozenset[Literal["transaction", "hosts", "one_writer"]]:
+        """Of these two."""
         return frozenset({"transaction", "hosts"})
 
     def _now(self) -> float:
@@ -127,13 +128,16 @@ class PostgresLedger:
         async with translated(), self._pool.acquire() as connection, connection.transaction():
             await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
             await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{self._place.schema}"')
-            if await connection.fetchval("SELECT to_regclass('mailwright_meta')") is None:
-                await connection.execute(SCHEMA)
-                await connection.execute("INSERT INTO mailwright_meta VALUES ($1)", VERSION)
-            version: int = await connection.fetchval("SELECT version FROM mailwright_meta")
+            known = await connection.fetchval("SELECT to_regclass('mailwright_meta')") is not None
+            version: int = await connection.fetchval("SELECT version FROM mailwright_meta") if known else 0
+            for number in range(version, VERSION):
+                await connection.execute(STEPS[number])
+            if version < VERSION:
+                put = "UPDATE mailwright_meta SET version = $1" if known else "INSERT INTO mailwright_meta VALUES ($1)"
+                await connection.execute(put, VERSION)
         if version > VERSION:
             raise QueueError("the outbox was made by a newer mailwright-pgqueuer: upgrade this one", permanent=True)
-        return version
+        return VERSION
 
     async def aclose(self) -> None:
         """See there."""
@@ -210,18 +214,27 @@ class PostgresLedger:
         return [found[job_id] for job_id in ids if job_id in found]
 
     async def page(self, selection: Selection, *, limit: int, before: str | None = None) -> Sequence[Job]:
-        """See there."""
-        where, values = _where(selection)
+        """See there. Each state in the order of its index: what it costs is what is shown."""
+        where, values = _where(evolve(selection, states=(), tag=None))
         if before is not None:
             values.append(before)
             where += f" AND id < ${len(values)}"
-        values.append(limit)
-        statement = f"SELECT {_LEAN} FROM mailwright_jobs WHERE {where} ORDER BY id DESC LIMIT ${len(values)}"  # noqa: S608
-        return [_job(row) for row in await self.fetch(statement, *values)]
+        if selection.tag is not None:
+            values.append(selection.tag)
+            tagged = f"tag = ${len(values)}" + ("" if before is None else f" AND job < ${len(values) - 1}")
+            where += f" AND id IN (SELECT job FROM mailwright_job_tags WHERE {tagged})"  # noqa: S608
+        pages, last = [], len(values) + len(selection.states) + 1
+        for state in selection.states or ("",):
+            values += [state] if state else []
+            chosen = f"{where} AND state = ${len(values)}" if state else where
+            pages.append(f"(SELECT {_LEAN} FROM mailwright_jobs WHERE {chosen} ORDER BY id DESC LIMIT ${last})")  # noqa: S608
+        statement = f"SELECT * FROM ({' UNION ALL '.join(pages)}) AS pages ORDER BY id DESC LIMIT ${last}"  # noqa: S608
+        return [_job(row) for row in await self.fetch(statement, *values, limit)]
 
     async def change(self, selection: Selection, verb: JobVerb, *, limit: int = 1000) -> int:
         """See there."""
         setting, fits = _CHANGES[verb]
+        fits = f"({fits}) IS TRUE" if selection.ids else fits  # by id: no index of states, whatever is known of them
         where, values = _where(selection, self._now())
         values.append(limit)
         chosen = f"SELECT seq FROM mailwright_jobs WHERE {fits} AND {where} LIMIT ${len(values)} FOR UPDATE SKIP LOCKED"  # noqa: S608
@@ -256,7 +269,7 @@ class PostgresLedger:
 
     # -- contents, rates, suppressions
 
-    async def put_contents(self, contents: Mapping[str, bytes]) -> None:
+    async def put_contents(self, contents: Mapping[str, bytes], *, transaction: object | None = None) -> None:
         """See there."""
         async with translated(), self._pool.acquire() as connection, connection.transaction():
             for name in sorted(contents):
@@ -329,6 +342,22 @@ class PostgresLedger:
         return len(await self.fetch(statement, lower))
 
 
+async def exists(url: str) -> bool:
+    """Whether the tables are there.
+
+    Raises:
+        QueueError: The database does not answer.
+    """
+    place = Place.of(url)
+    async with translated():
+        connection = await asyncpg.connect(place.dsn, timeout=15)
+        try:
+            found = await connection.fetchval("SELECT to_regclass($1)", f'"{place.schema}".mailwright_meta')
+        finally:
+            await connection.close()
+    return found is not None
+
+
 @contextlib.asynccontextmanager
 async def translated() -> AsyncIterator[None]:
     """What the driver raises, as a QueueError without the URL in it."""
@@ -355,7 +384,8 @@ def _where(selection: Selection, *first: float) -> tuple[str, list[Any]]:
     if selection.ids:
         pieces.append(f"id = ANY({place(list(selection.ids))}::text[])")
     if selection.states:
-        pieces.append(f"state = ANY({place(list(selection.states))}::text[])")
+        states = f"state = ANY({place(list(selection.states))}::text[])"
+        pieces.append(f"({states}) IS TRUE" if selection.ids else states)
     if selection.tag is not None:
         pieces.append(f"id IN (SELECT job FROM mailwright_job_tags WHERE tag = {place(selection.tag)})")  # noqa: S608
     if selection.older_than is not None:

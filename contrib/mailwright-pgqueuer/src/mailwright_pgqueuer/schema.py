@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from mailwright.spi import Job
 
-VERSION: Final = 1
-SCHEMA: Final = """
+ENDED: Final = "state IN ('sent', 'partial', 'failed', 'cancelled', 'quarantined')"
+_TABLES: Final = """
 CREATE TABLE IF NOT EXISTS mailwright_meta (version integer NOT NULL);
 CREATE TABLE IF NOT EXISTS mailwright_jobs (
     seq bigserial PRIMARY KEY, id text COLLATE "C" NOT NULL UNIQUE, state text NOT NULL, message_id text NOT NULL,
@@ -37,6 +37,14 @@ CREATE TABLE IF NOT EXISTS mailwright_rates (key text PRIMARY KEY, tat double pr
 CREATE TABLE IF NOT EXISTS mailwright_suppressions (
     address text COLLATE "C" PRIMARY KEY, reason text NOT NULL, until double precision NOT NULL);
 """
+_ENDINGS: Final = f"""
+CREATE INDEX IF NOT EXISTS mailwright_jobs_ended ON mailwright_jobs (state, updated) WHERE {ENDED};
+CREATE INDEX IF NOT EXISTS mailwright_contents_touched ON mailwright_contents (touched, name);
+CREATE INDEX IF NOT EXISTS mailwright_suppressions_until ON mailwright_suppressions (until);
+"""
+STEPS: Final = (_TABLES, _ENDINGS)
+"""What brings tables from one version to the next."""
+VERSION: Final = len(STEPS)
 _KEY: Final = (
     "INSERT INTO mailwright_keys AS k VALUES (%s, %s, %s) ON CONFLICT (key) DO UPDATE SET job = excluded.job, "
     "until = excluded.until WHERE k.until <= %s RETURNING job"

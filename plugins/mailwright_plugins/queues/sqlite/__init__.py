@@ -37,7 +37,11 @@ async def _ledger(url: str, clock: Clock) -> Ledger:
     return await SqliteLedger.open(path_of(url), clock)
 
 
+async def _exists(url: str) -> bool:
+    return path_of(url).exists()
+
+
 @hookimpl
 def mailwright_queue_engines() -> Iterable[QueueEngine]:
     """One engine."""
-    yield QueueEngine(schemes=("sqlite",), ledger=_ledger)
+    yield QueueEngine(schemes=("sqlite",), ledger=_ledger, exists=_exists)

@@ -10,8 +10,8 @@ from typing import Final
 
 from mailwright.errors import QueueError
 
-VERSION: Final = 1
-_SCHEMA: Final = """
+ENDED: Final = "state IN ('sent', 'partial', 'failed', 'cancelled', 'quarantined')"
+_TABLES: Final = """
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL, message_id TEXT NOT NULL,
     connection TEXT NOT NULL, payload BLOB NOT NULL, result BLOB NOT NULL, run_at REAL NOT NULL,
@@ -32,6 +32,10 @@ CREATE INDEX keys_until ON keys (until);
 CREATE TABLE rates (key TEXT PRIMARY KEY, tat REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE suppressions (address TEXT PRIMARY KEY, reason TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
 """
+_ENDINGS: Final = f"CREATE INDEX jobs_ended ON jobs (state, updated) WHERE {ENDED}; CREATE INDEX contents_touched ON contents (touched, name)"
+STEPS: Final = (_TABLES, _ENDINGS)
+"""What brings a database from one version to the next."""
+VERSION: Final = len(STEPS)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -52,9 +56,17 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA busy_timeout=15000")
     except sqlite3.Error as error:
         connection.close()
-        msg = f"the outbox {path} cannot be opened: {error}"
+        msg = f"the outbox {path} cannot be opened: {error}{_hint(error)}"
         raise QueueError(msg) from error
     return connection
+
+
+def _hint(error: sqlite3.Error) -> str:
+    if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+        return ""
+    return (
+        " by a transaction; make the outbox before the first one: `mailwright outbox init`, or `await outbox.migrate()`"
+    )
 
 
 def _make(path: Path) -> None:
@@ -76,14 +88,14 @@ def migrate(connection: sqlite3.Connection, path: Path) -> int:
             connection.execute("BEGIN IMMEDIATE")
             found = _version(connection)
             if found < VERSION:
-                for statement in _SCHEMA.split(";"):
+                for statement in ";".join(STEPS[found:]).split(";"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version={VERSION}")
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            msg = f"the outbox {path} cannot be set up: {error}"
+            msg = f"the outbox {path} cannot be set up: {error}{_hint(error)}"
             raise QueueError(msg) from error
     if _version(connection) > VERSION:
         msg = f"the outbox {path} was made by a newer Mailwright: upgrade this one"

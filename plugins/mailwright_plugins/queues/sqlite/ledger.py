@@ -6,15 +6,16 @@ import json
 import os
 import sqlite3
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar
 
 from mailwright.errors import ConfigurationError, LeaseLost, QueueError
-from mailwright.spi import Claim, Clock, Job, JobVerb, Selection, Suppression, Verdict
-from mailwright_plugins.queues.sqlite import files
+from mailwright.spi import ASKED, Claim, Clock, Job, JobVerb, Selection, Suppression, Verdict
+from mailwright_plugins.queues.sqlite import files, pages
 from mailwright_plugins.queues.sqlite.threads import Lane
 
+T = TypeVar("T")
 _LEAN: Final = (
     "id, state, message_id, connection, x'' AS payload, result, run_at, priority, on_unknown, tags, key, created, "
     "updated, attempts, starts, reason, fence"
@@ -23,6 +24,7 @@ _ALL: Final = _LEAN.replace("x'' AS payload", "payload")
 _HORIZON_S: Final = 86400.0
 """No back-off and no lease is longer; one further away comes from a clock that was set back."""
 _GRACE_S: Final = 3600.0
+_LOOSE: Final = "touched < ? AND NOT EXISTS (SELECT 1 FROM job_contents WHERE job_contents.name = contents.name)"
 _WAKE: Final = (
     "UPDATE jobs SET ready = CASE WHEN state = 'unknown' AND on_unknown = 'hold' THEN 0 WHEN starts >= 2 THEN 2 ELSE 1 END, "
     "wake = NULL, state = CASE WHEN state IN ('scheduled', 'sending') THEN 'queued' ELSE state END, fence = fence + 1, "
@@ -39,7 +41,7 @@ _TAKE: Final = f"""
     RETURNING {_ALL}"""  # noqa: S608 - constants
 _CHANGES: Final[Mapping[JobVerb, tuple[str, str]]] = {
     "retry": (
-        "state = 'queued', ready = 1, wake = NULL, run_at = :now, starts = 0, reason = ''",
+        f"state = 'queued', ready = 1, wake = NULL, run_at = :now, starts = 0, reason = '{ASKED}'",
         (
             "state IN ('failed', 'partial', 'held', 'quarantined', 'cancelled', 'unknown') AND wake IS NULL "
             "AND ready = 0 AND payload <> x''"
@@ -57,7 +59,7 @@ _CHANGES: Final[Mapping[JobVerb, tuple[str, str]]] = {
         ),
         "state = 'held'",
     ),
-    "purge": ("", "state IN ('sent', 'partial', 'failed', 'cancelled', 'quarantined')"),
+    "purge": ("", files.ENDED),
 }
 
 
@@ -84,9 +86,9 @@ class SqliteLedger:
         return ledger
 
     @property
-    def abilities(self) -> frozenset[Literal["transaction", "hosts"]]:
-        """It joins transactions of the same file; one machine."""
-        return frozenset({"transaction"})
+    def abilities(self) -> frozenset[Literal["transaction", "hosts", "one_writer"]]:
+        """It joins transactions of the same file; one machine, one writer at a time."""
+        return frozenset({"transaction", "one_writer"})
 
     def renew_after_fork(self) -> None:
         """In a forked child."""
@@ -97,8 +99,8 @@ class SqliteLedger:
         return self._clock.now().timestamp()
 
     async def migrate(self) -> int:
-        """See there."""
-        return await self._writer.run(lambda _: files.VERSION)
+        """See there. A thread does it when it opens; the reader's can while somebody else writes."""
+        return await self._reader.run(lambda _: files.VERSION)
 
     async def aclose(self) -> None:
         """See there."""
@@ -110,13 +112,16 @@ class SqliteLedger:
     async def add(self, jobs: Sequence[Job], *, transaction: object | None = None) -> Sequence[str]:
         """See there; `transaction` is a `sqlite3.Connection` to the same file, used in the caller's thread."""
         now = self._now()
+        return await self._written(lambda connection: _add(connection, jobs, now), transaction)
+
+    async def _written(self, work: Callable[[sqlite3.Connection], T], transaction: object | None) -> T:
         if transaction is None:
-            return await self._writer.run(lambda connection: _add(connection, jobs, now))
+            return await self._writer.run(work)
         if not isinstance(transaction, sqlite3.Connection) or not self._is_ours(transaction):
             msg = f"transaction: give a sqlite3.Connection to {self._path.name}, the outbox's own file"
             raise ConfigurationError(msg)
         try:
-            return _add(transaction, jobs, now)
+            return work(transaction)
         except sqlite3.Error as error:
             msg = f"the outbox's database: {error}"
             raise QueueError(msg) from error
@@ -220,17 +225,17 @@ class SqliteLedger:
 
     async def page(self, selection: Selection, *, limit: int, before: str | None = None) -> Sequence[Job]:
         """See there."""
-        where, values = _where(selection)
-        if before is not None:
-            where += " AND id < :before"
-        statement = f"SELECT {_LEAN} FROM jobs WHERE {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608
-        values |= {"before": before, "limit": limit}
-        return await self._reader.run(lambda found: [_job(row) for row in found.execute(statement, values)])
+
+        def work(connection: sqlite3.Connection) -> list[Job]:
+            statement, values = pages.statement(connection, selection, limit=limit, before=before, columns=_LEAN)
+            return [_job(row) for row in connection.execute(statement, values)]
+
+        return await self._reader.run(work)
 
     async def change(self, selection: Selection, verb: JobVerb, *, limit: int = 1000) -> int:
         """See there."""
         setting, fits = _CHANGES[verb]
-        where, values = _where(selection)
+        where, values = pages.where(selection)
         values |= {"now": self._now(), "limit": limit}
         chosen = f"SELECT id FROM jobs WHERE ({fits}) AND {where} LIMIT :limit"  # noqa: S608
 
@@ -251,7 +256,7 @@ class SqliteLedger:
 
     async def stats(self, *, tag: str | None = None) -> Mapping[str, float]:
         """See there."""
-        where, values = _where(Selection(tag=tag))
+        where, values = pages.where(Selection(tag=tag))
         now = self._now()
         values |= {"now": now}
 
@@ -269,7 +274,7 @@ class SqliteLedger:
 
     # -- contents, rates, suppressions
 
-    async def put_contents(self, contents: Mapping[str, bytes]) -> None:
+    async def put_contents(self, contents: Mapping[str, bytes], *, transaction: object | None = None) -> None:
         """See there."""
         now = self._now()
 
@@ -279,7 +284,7 @@ class SqliteLedger:
                 [(name, body, now) for name, body in contents.items()],
             )
 
-        await self._writer.run(work)
+        await self._written(work, transaction)
 
     async def content(self, name: str) -> bytes:
         """See there."""
@@ -290,18 +295,22 @@ class SqliteLedger:
         return bytes(row[0])
 
     async def clean(self, *, limit: int = 500) -> int:
-        """See there."""
+        """See there. Looking for it takes no lock away from writers."""
         now = self._now()
 
+        def look(connection: sqlite3.Connection) -> tuple[list[tuple[str, float]], list[tuple[str, float]], bool]:
+            loose = connection.execute(f"SELECT name FROM contents WHERE {_LOOSE} LIMIT ?", (now - _GRACE_S, limit))  # noqa: S608
+            past = connection.execute("SELECT key FROM keys WHERE until < ? LIMIT ?", (now, limit))
+            over = connection.execute("SELECT EXISTS (SELECT 1 FROM suppressions WHERE until < ?)", (now,)).fetchone()
+            return [(row[0], now - _GRACE_S) for row in loose], [(row[0], now) for row in past], bool(over[0])
+
+        loose, past, over = await self._reader.run(look)
+        if not loose and not past and not over:
+            return 0
+
         def work(connection: sqlite3.Connection) -> int:
-            found = connection.execute(
-                "DELETE FROM contents WHERE name IN (SELECT name FROM contents WHERE touched < ? AND NOT EXISTS "
-                "(SELECT 1 FROM job_contents WHERE job_contents.name = contents.name) LIMIT ?)",
-                (now - _GRACE_S, limit),
-            ).rowcount
-            found += connection.execute(
-                "DELETE FROM keys WHERE key IN (SELECT key FROM keys WHERE until < ? LIMIT ?)", (now, limit)
-            ).rowcount
+            found = connection.executemany(f"DELETE FROM contents WHERE name = ? AND {_LOOSE}", loose).rowcount  # noqa: S608
+            found += connection.executemany("DELETE FROM keys WHERE key = ? AND until < ?", past).rowcount
             return found + connection.execute("DELETE FROM suppressions WHERE until < ?", (now,)).rowcount
 
         return await self._writer.run(work)
@@ -425,22 +434,6 @@ def _places(job: Job, now: float) -> tuple[int, float | None]:
     if job.state not in {"queued", "scheduled"}:
         return 0, None
     return (1, None) if job.run_at <= now and job.state == "queued" else (0, job.run_at)
-
-
-def _where(selection: Selection) -> tuple[str, dict[str, Any]]:
-    pieces, values = ["1"], dict[str, Any]()
-    for name, column, chosen in (("id", "id", selection.ids), ("state", "state", selection.states)):
-        if chosen:
-            names = {f"{name}{index}": value for index, value in enumerate(chosen)}
-            pieces.append(f"{column} IN ({', '.join(f':{key}' for key in names)})")
-            values |= names
-    if selection.tag is not None:
-        pieces.append("id IN (SELECT job FROM job_tags WHERE tag = :tag)")
-        values["tag"] = selection.tag
-    if selection.older_than is not None:
-        pieces.append("updated < :older")
-        values["older"] = selection.older_than
-    return " AND ".join(pieces), values
 
 
 def _job(row: tuple[Any, ...]) -> Job:
