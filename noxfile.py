@@ -1,4 +1,4 @@
-"""Sessions: tests (the default), contrib, parsers, lint, types, docs, crash, bench."""
+"""Sessions: tests (the default), contrib, parsers, lint, types, docs, faults, crash, bench."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def tests(session: nox.Session) -> None:
     away = Path(session.create_tmp()) / "away"
     shutil.rmtree(away, ignore_errors=True)
     away.mkdir()
-    for name in ("tests", "docs", "pyproject.toml", "README.md"):
+    for name in ("tests", "docs", "contrib", "pyproject.toml", "README.md"):
         source = ROOT / name
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, away / name, ignore=ignore) if source.is_dir() else shutil.copy(source, away / name)
@@ -94,6 +94,8 @@ def contrib(session: nox.Session) -> None:
     with session.chdir(session.create_tmp()):
         for path in projects:
             session.run("pytest", "-q", "-c", str(ROOT / "pyproject.toml"), str(path / "tests"), *session.posargs)
+        pages = [str(ROOT / f"tests/docs/test_{name}_page.py") for name in ("django", "postgresql")]
+        session.run("pytest", "-q", "-c", str(ROOT / "pyproject.toml"), *pages, *session.posargs)
 
 
 @nox.session
@@ -120,6 +122,13 @@ def docs(session: nox.Session) -> None:
     """Run every example of the docs."""
     install(session, "-e", ".[cli,testing]", *nox.project.dependency_groups(PROJECT, "tests"))
     session.run("pytest", "-q", "tests/docs", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Break the SMTP server at every stage in every way (or: nox -s faults -- STAGE ...); prints the figures."""
+    install(session, "-e", ".[cli,testing]", *nox.project.dependency_groups(PROJECT, "tests"))
+    session.run("python", "tests/faults/matrix.py", *session.posargs)
 
 
 @nox.session

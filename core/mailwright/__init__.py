@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     )
     from mailwright.outbox import (
         Outbox,
+        Retention,
         RetryPolicy,
     )
     from mailwright.ports import (
@@ -88,7 +89,7 @@ _MODULES = {
     ),
     "node": ("FlowState", "NodeOutcome", "SendEmailNode", "check_node", "load_node", "node_schema"),
     "connections": ("connection_schema", "load_connection"),
-    "outbox": ("Outbox", "RetryPolicy"),
+    "outbox": ("Outbox", "Retention", "RetryPolicy"),
     "ports": ("Composed",),
     "prepare": ("compose",),
     "registry": ("PluginInfo", "Registry", "hookimpl"),
@@ -119,6 +120,7 @@ __all__ = [
     "Receipt",
     "RecipientStatus",
     "Registry",
+    "Retention",
     "RetryPolicy",
     "SendEmailNode",
     "SendError",

@@ -70,6 +70,8 @@ Commit: TypeAlias = Callable[[], Awaitable[None]]
 """Awaited just before the point of no return."""
 BACKOFF_S: Final = (1.0, 5.0, 15.0)
 """Seconds before the second, third and each further try."""
+PATIENCE_S: Final = 60.0
+"""The longest wait a server may ask for while somebody waits for `send`; the outbox waits longer."""
 
 
 @frozen(kw_only=True)
@@ -99,6 +101,7 @@ class Draft:
         envelope: Who the server is told.
         kept_back: Recipients that ``allow_recipients`` does not let through.
         connection: Of the first route.
+        ready: The message as it came, where it came ready-made.
     """
 
     message: Message = field(repr=False)
@@ -106,6 +109,7 @@ class Draft:
     envelope: Envelope
     kept_back: tuple[str, ...] = ()
     connection: Connection
+    ready: StandardMessage | bytes | None = field(default=None, repr=False)
 
 
 class Sending:
@@ -236,7 +240,12 @@ class Sending:
         told, kept_back = staged(envelope_of(prepared), route.connection)
         check_limits(composed, told, route.limits)
         return Draft(
-            message=prepared, composed=composed, envelope=told, kept_back=kept_back, connection=route.connection
+            message=prepared,
+            composed=composed,
+            envelope=told,
+            kept_back=kept_back,
+            connection=route.connection,
+            ready=None if isinstance(message, Message) else message,
         )
 
     async def send(
@@ -397,21 +406,41 @@ class Sending:
                 break
             if not route.transport.capabilities.per_recipient and len(waiting) < len(receipt.statuses):
                 break
-            if position + 1 < len(routes) and not receipt.accepted and not receipt.unknown:
+            further = position + 1 < len(routes) and _takes(draft, routes[position + 1])
+            if further and not receipt.accepted and not receipt.unknown:
+                draft = self._for_route(draft, routes[position], routes[position + 1])
                 position += 1
-            elif receipt.attempts - position > most:
+            elif receipt.attempts - position > most or (report.retry_after_s or 0.0) > PATIENCE_S:
                 break
             else:
                 await self._clock.sleep(report.retry_after_s or BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
             open_for = Envelope(sender=open_for.sender, recipients=tuple(status.address for status in waiting))
         return explained(receipt, self._registry.provider(route.connection.provider))
 
+    def _for_route(self, draft: Draft, last: Route, route: Route) -> Draft:
+        """Octets for another kind of transport: Bcc stands in them only where recipients are read from the header."""
+        if route.transport.capabilities.recipients == last.transport.capabilities.recipients:
+            return draft
+        if draft.ready is None:
+            return evolve(draft, composed=self._compose(draft.message, route))
+        assert draft.message.date is not None  # prepared
+        _, composed = mime.ready(
+            mime.octets_of(draft.ready),
+            author=route.author,
+            message_id=lambda domain: draft.composed.message_id,
+            date=draft.message.date,
+            envelope=draft.message.envelope,
+            bcc=route.transport.capabilities.recipients == "headers",
+        )
+        return evolve(draft, composed=composed)
+
     async def _attempt(self, draft: Draft, envelope: Envelope, route: Route, commit: Commit) -> Report:
         signed = await self._hooks.before_send(draft.composed, envelope, route.info)
         await route.rate.admit()
+        by_message = route.transport.capabilities.content == "message"
         submission = Submission(
             composed=signed,
-            message=draft.message,
+            message=mime.with_text(draft.message) if by_message else draft.message,
             envelope=envelope,
             idempotency_key=draft.composed.message_id,
             deadline=self._clock.monotonic() + route.connection.timeouts.total,
@@ -480,6 +509,11 @@ class Sending:
             http=http,
             rate=Rate(limits, self._clock),
         )
+
+
+def _takes(draft: Draft, route: Route) -> bool:
+    """An API that composes by itself gets nothing from ready octets."""
+    return draft.ready is None or route.transport.capabilities.content == "mime"
 
 
 async def _unchanged(message: Message, info: ConnectionInfo) -> Message:

@@ -152,10 +152,11 @@ def unstructure_connection(connection: Connection, *, mask_secrets: bool = False
     """
     document = plain_fields(connection, skip=("settings", "auth", "mask", "labels", "limits"))
     settings = connection.settings
+    own = attrs.fields_dict(type(settings))
     lifted = {
         name: getattr(settings, name)
         for name in LIFTED
-        if hasattr(settings, name) and not is_default(attrs.fields_dict(type(settings))[name], getattr(settings, name))
+        if name in own and not is_default(own[name], getattr(settings, name))
     }
     document = {**lifted, **document}
     if options := plain_fields(settings, skip=LIFTED):

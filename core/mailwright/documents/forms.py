@@ -219,8 +219,10 @@ class NodeForm:
     execute_async: bool = key(
         "Send asynchronously", "Go on at once; the outcome comes later", default=False, group="advanced"
     )
-    on_unknown: Literal["hold", "retry"] = key(
-        "Unknown outcome", "hold: report it; retry: send again, perhaps twice", default="hold", group="advanced"
+    on_unknown: Literal["hold", "retry"] | None = key(
+        "Unknown outcome",
+        "hold: report it; retry: send again, perhaps twice; absent: retry where an outbox sends, else hold",
+        group="advanced",
     )
     headers: Mapping[str, str] = key(
         "Headers",

@@ -80,7 +80,7 @@ class NodeDocument:
     stop_on_error: bool = False
     fail_on: Literal["all", "any"] = "all"
     execute_async: bool = False
-    on_unknown: Literal["hold", "retry"] = "hold"
+    on_unknown: Literal["hold", "retry"] | None = None
     headers: Mapping[str, Template] = field(factory=dict)
     in_reply_to: Template = ""
     references: Template | tuple[Template, ...] = ()

@@ -358,7 +358,9 @@ class SendEmailNode:
                 msg = "$.connection: an outbox sends over saved connections; name one instead of writing it here"
                 raise ConfigurationError(msg)
             try:
-                queued = await outbox.enqueue(message, connection=names or None, on_unknown=self.document.on_unknown)
+                queued = await outbox.enqueue(
+                    message, connection=names or None, on_unknown=self.document.on_unknown or "retry"
+                )
             finally:
                 await self._let_go(outbox)
         except MailwrightError as error:
@@ -410,7 +412,10 @@ class SendEmailNode:
         from mailwright.mailer import Mailer  # noqa: PLC0415 - asyncio sessions and plugins, only when something is sent
 
         return Mailer(
-            self.document.connection, registry=self._registry, on_unknown=self.document.on_unknown, **self._options
+            self.document.connection,
+            registry=self._registry,
+            on_unknown=self.document.on_unknown or "hold",
+            **self._options,
         )
 
     def failed(self, state: FlowState, error: MailwrightError) -> NodeOutcome:
