@@ -94,7 +94,7 @@ class Server:
         self.thrown_away = True
 
     def _say(self, code: str, verb: str, about: str, lines: int) -> None:
-        text = f"{verb} {about}"
+        text = f"{verb} {about or '-'}"
         self.outbox += b"".join(f"{code}-{text}\r\n".encode() for _ in range(lines)) + f"{code} {text}\r\n".encode()
 
 
@@ -244,12 +244,12 @@ class Neighbours(RuleBasedStateMachine):
     def _paired(self, envelope: Envelope, status: RecipientStatus) -> None:
         if status.reply is None:
             return
-        verb, about = [*status.reply.text.split(), ""][:2]
+        verb, about = status.reply.text.split()[:2]
         wanted = {"mail": "MAIL", "rcpt": "RCPT", "data": "DATA", "body": "body", "final": "dot"}[status.stage or ""]
         assert verb == wanted or {verb, wanted} == {"body", "dot"}, status
         if verb == "RCPT" and status.reply.code != 421:
             assert about == status.address
-        elif verb != "DATA" or about:
+        elif about != "-":
             assert about in {envelope.sender, *envelope.recipients}
 
     @invariant()
