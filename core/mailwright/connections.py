@@ -83,7 +83,9 @@ async def find_connection(
         msg = f"no connection is saved under the name {reference!r}"
         if saved is None:
             places = " or ".join(str(path) for path in saved_files())
-            msg += f": add [connections.{reference}] to {places}"
+            msg += f": run `mailwright connections add {reference}`, or write [connections.{reference}] in {places}"
+            if Path(reference).suffix.lower() in documents.FORMATS:
+                msg += f"; a file is read by load_connection({reference!r})"
         raise ConfigurationError(msg)
     if isinstance(found, Connection):
         return found

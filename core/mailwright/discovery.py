@@ -87,6 +87,7 @@ async def discover(address: str, *, registry: Registry, http: Http, srv: Srv, is
 
     Raises:
         AddressError: It is no address.
+        ConfigurationError: DNS cannot be asked, and nobody else knows.
     """
     mailbox = Address.parse(address).email
     domain = mailbox.rpartition("@")[2].lower()
@@ -101,7 +102,12 @@ async def discover(address: str, *, registry: Registry, http: Http, srv: Srv, is
         )
     for url in _places(mailbox, domain, ispdb):
         found += await _autoconfig(url, mailbox, http)
-    return _distinct([*found, *await _records(domain, mailbox, srv)])
+    try:
+        found += await _records(domain, mailbox, srv)
+    except ConfigurationError:  # the extra for DNS is missing
+        if not found:
+            raise
+    return _distinct(found)
 
 
 def _places(mailbox: str, domain: str, ispdb: str) -> tuple[str, ...]:

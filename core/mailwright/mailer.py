@@ -14,7 +14,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
 
 from mailwright.errors import ConfigurationError, Problem, SendError
 from mailwright.model import Connection, Envelope, Message, Receipt, failure
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mailwright.spi import TokenStore
 
 T = TypeVar("T")
+Reference: TypeAlias = "Connection | Mapping[str, Any] | str"
 
 
 class Mailer:
@@ -54,7 +55,7 @@ class Mailer:
 
     def __init__(
         self,
-        connection: Connection | Mapping[str, Any] | str | Sequence[Connection | Mapping[str, Any] | str],
+        connection: Reference | Sequence[Reference],
         *,
         registry: Registry | None = None,
         connections: Saved | None = None,
@@ -66,11 +67,7 @@ class Mailer:
         clock: Clock | None = None,
         entropy: Entropy | None = None,
     ) -> None:
-        references = (connection,) if isinstance(connection, (Connection, Mapping, str)) else tuple(connection)
-        if not references:
-            msg = "connection: name at least one"
-            raise ConfigurationError(msg)
-        self._references: tuple[Connection | Mapping[str, Any] | str, ...] = references
+        self._references = _references(connection)
         self._options: dict[str, Any] = {
             "registry": registry,
             "connections": connections,
@@ -239,3 +236,18 @@ class Mailer:
             return await self.send(message, envelope=envelope)
         finally:
             await self.aclose()
+
+
+def _references(connection: object) -> tuple[Reference, ...]:
+    """One or several; whatever else a caller hands over is named before anything is sent."""
+    several = isinstance(connection, Iterable) and not isinstance(connection, (Connection, Mapping, str))
+    found: list[Reference] = []
+    for one in connection if several else (connection,):  # type: ignore[attr-defined]
+        if not isinstance(one, (Connection, Mapping, str)):
+            msg = f"connection: a Connection, a document, the name of a saved one, or a list of these, not {type(one).__name__}"
+            raise ConfigurationError(msg)
+        found.append(one)
+    if not found:
+        msg = "connection: name at least one"
+        raise ConfigurationError(msg)
+    return tuple(found)

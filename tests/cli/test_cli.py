@@ -354,6 +354,11 @@ def test_a_ready_letter_is_sent_as_it_is(source: str, tmp_path: Path) -> None:
         (["send"], "--to: name somebody"),
         (["send", "--to", "a@x.org"], "--connection"),
         (["send", "--to", "a@x.org", "-c", "missing"], "no connection is saved under the name 'missing'"),
+        (["send", "--to", "a@x.org", "-c", "missing.toml"], "missing.toml: $: cannot be read: No such file"),
+        (["send", "--to", "a@x.org", "-c", "port.json"], "port.json: $.port: a whole number, not text"),
+        (["send", "--to", "a@x.org", "-c", "sandbox", "--html", "-", "--text", "-"], "standard input can be one"),
+        (["check", "missing"], "missing: $: cannot be read: No such file"),
+        (["check", "."], ".: $: cannot be read: Is a directory"),
         (["send", "--to", "nobody", "-c", "sandbox"], "nobody"),
         (["send", "--to", "a@x.org", "-c", "sandbox", "--html", "none.html"], "none.html: cannot be read"),
         (["send", "--to", "a@x.org", "-c", "sandbox", "--attach", "none.pdf"], "--attach: none.pdf is not a file"),
@@ -369,6 +374,7 @@ def test_a_ready_letter_is_sent_as_it_is(source: str, tmp_path: Path) -> None:
 def test_what_options_cannot_say_is_one_clear_error(arguments: list[str], wanted: str, tmp_path: Path) -> None:
     (tmp_path / "letter.eml").write_bytes(LETTER)
     (tmp_path / "broken.eml").write_bytes(b"no header\n\nat all\n")
+    (tmp_path / "port.json").write_text('{"provider": "smtp", "host": "h", "port": "25"}')
     write(tmp_path, NODE, {})
     done = piped(b"text", *arguments, cwd=tmp_path)
     assert done.returncode == 2, (done.stdout, done.stderr)

@@ -105,6 +105,9 @@ def test_comments_and_other_connections_stay(home: Path) -> None:
         (["add", "x", "--provider", "sandbox", "--auth", "none", "--set", "novalue"], "KEY=VALUE"),
         (["show", "missing"], "no connection is saved"),
         (["remove", "missing", "--yes"], "no connection is saved"),
+        (["remove", "missing"], "no connection is saved"),
+        (["add", "x"], "Mail address (or a service's name): nobody answers; give it as an option (--provider"),
+        (["add", "x", "--provider", "smtp", "--set", "host=h", "--auth", "basic"], "User: nobody answers"),
         (["verify", "missing"], "no connection is saved"),
     ],
 )
@@ -136,3 +139,13 @@ def test_a_literal_secret_among_the_options_does_not_reach_the_document(home: Pa
     good("connections", "add", "g", *options, "--set", f"auth.password={SECRET}", "--keep", "file")
     assert SECRET not in (home / "mailwright" / "connections.toml").read_text()
     assert (home / "mailwright" / "secrets" / "g.password").read_text() == SECRET
+
+
+def test_removal_that_nobody_agrees_to_is_none(home: Path) -> None:
+    good("connections", "add", "x", "--provider", "sandbox", "--auth", "none")
+    done = mailwright("connections", "remove", "x")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2,
+        "error: Remove x, its secrets and its tokens? Nobody answers; say --yes",
+    )
+    assert "x " in good("connections", "list")

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from mailwright import DocumentError, FlowState, check_node, connection_schema, load_connection, load_node, node_schema
+from mailwright.errors import ConfigurationError
 from mailwright.testing import Capture
 
 CANARY = "canary-of-the-house"
@@ -138,3 +139,11 @@ def test_every_default_of_the_schemas_is_one(schema: dict[str, Any]) -> None:
 
     walk(json.loads(json.dumps(schema)))
     assert found > 5
+
+
+@pytest.mark.parametrize("level", ["Untrusted", "none", "", None])
+@pytest.mark.parametrize("load", [load_connection, load_node, check_node])
+def test_a_level_of_trust_that_there_is_not_is_no_level(load: Any, level: Any) -> None:
+    document = NODE if load is not load_connection else SAVED["support"]
+    with pytest.raises(ConfigurationError, match="is not own or untrusted"):
+        load(document, trust=level)

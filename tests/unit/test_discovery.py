@@ -16,8 +16,9 @@ from mailwright import Registry
 from mailwright.cli.connections import choose
 from mailwright.connections import saved_connections
 from mailwright.discovery import Finding, SrvRecord, discover, read_config, srv_by
-from mailwright.errors import MailwrightError
+from mailwright.errors import ConfigurationError, HttpError, MailwrightError
 from mailwright.net import GuardedHttp
+from mailwright.ports import HttpRequest, HttpResponse
 from mailwright.spi import SmtpEndpoint
 
 MAILBOX = "ann@firma.example"
@@ -227,3 +228,17 @@ def test_nothing_is_used_before_a_person_agrees(
     assert "the-secret" not in str(document)
     assert "(from SRV x)" in capsys.readouterr().out
     assert choose(MAILBOX, [], save=None) == 1
+
+
+async def test_without_the_extra_for_dns_others_may_know(registry: Registry) -> None:
+    async def missing(name: str) -> Sequence[SrvRecord]:
+        raise ConfigurationError("needs an extra")
+
+    class Silence:
+        async def request(self, request: HttpRequest, *, max_bytes: int) -> HttpResponse:
+            raise HttpError("nobody there")
+
+    found = await discover("ann@gmail.com", registry=registry, http=Silence(), srv=missing)
+    assert [finding.provider for finding in found] == ["gmail"]
+    with pytest.raises(ConfigurationError, match="extra"):
+        await discover(MAILBOX, registry=registry, http=Silence(), srv=missing)

@@ -8,13 +8,14 @@ import types
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import define, evolve, field, frozen
 
 from mailwright import Connection, Mailer, Message, Registry, SendError, Veto, hookimpl
-from mailwright.errors import MailwrightError, SessionError
+from mailwright.errors import ConfigurationError, MailwrightError, SessionError
 from mailwright.spi import (
     AuthTarget,
     Capabilities,
@@ -351,3 +352,19 @@ def test_the_sync_twin_survives_a_fork() -> None:
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("connection", [None, 5, [None], [{"provider": "sandbox"}, Path("support.toml")]])
+def test_what_is_no_connection_is_said_at_once(connection: Any) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^connection: a Connection, a document, the name of a saved one, or a"
+    ):
+        Mailer(connection)
+
+
+async def test_a_name_that_is_a_file_is_told_how_files_are_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"connections add mail\.toml.*load_connection\('mail\.toml'\)"):
+        await Mailer("mail.toml").send(MESSAGE)

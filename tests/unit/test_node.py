@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from attrs import define, field, frozen
 
-from mailwright.errors import DocumentError, FlowStopped, MailwrightError, SendError, SessionError
+from mailwright.errors import (
+    ConfigurationError,
+    DocumentError,
+    FlowStopped,
+    MailwrightError,
+    SendError,
+    SessionError,
+)
 from mailwright.model import Envelope, Message, Receipt, RecipientStatus, Reply, Secret, Settings
 from mailwright.model.delivery import failure
 from mailwright.node import FlowState, NodeOutcome, SendEmailNode, check_node, load_node
@@ -344,3 +351,11 @@ class TestLoading:
 
 def test_secrets_stay_out_of_outcomes() -> None:
     assert "s3cret" not in repr(Secret("s3cret"))
+
+
+def test_a_state_is_a_flow_state() -> None:
+    node = load_node(NODE)
+    with pytest.raises(ConfigurationError, match=r"^state: a FlowState\(input=…, context=…\), not dict$"):
+        node.run_sync({"input": {}})
+    with pytest.raises(ConfigurationError, match=r"^state: a FlowState"):
+        check_node(NODE, {"input": {}})

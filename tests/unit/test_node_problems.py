@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,3 +139,11 @@ class TestDetached:
             final = await outcome.wait()
             assert final.ok
             assert server.commands[-1][-1].startswith("QUIT")
+
+
+def test_files_need_a_folder_they_may_come_from(tmp_path: Path) -> None:
+    document = NODE | {"connection": "support", "attachments": [{"type": "file", "path": "a.txt"}]}
+    saved = {"support": {"provider": "sandbox"}}
+    found = check_node(document, resolve=True, connections=saved)
+    assert [(problem.path, problem.code) for problem in found] == [("$.attachments[0].path", "no-attach-root")]
+    assert not check_node(document, resolve=True, connections=saved, attach_root=tmp_path)

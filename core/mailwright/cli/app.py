@@ -20,24 +20,34 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-State = Annotated[Path | None, typer.Option("--state", help="The flow's state: a file with input and context.")]
-Node = Annotated[Path, typer.Argument(help="A node document: JSON, TOML or YAML.")]
+State = Annotated[
+    Path | None, typer.Option("--state", metavar="FILE", help="The flow's state: a file with input and context.")
+]
+Node = Annotated[Path, typer.Argument(metavar="NODE", help="A node document: JSON, TOML or YAML.")]
 Addresses = list[str] | None
-To = Annotated[Addresses, typer.Option(help="Recipients; repeat it, or separate by commas.")]
-Cc = Annotated[Addresses, typer.Option(help="Further recipients.")]
-Bcc = Annotated[Addresses, typer.Option(help="Recipients nobody sees.")]
-From = Annotated[str | None, typer.Option("--from", help="Author; default: the connection's.")]
-ReplyTo = Annotated[Addresses, typer.Option(help="Where answers go.")]
-Subject = Annotated[str | None, typer.Option(help="Subject.")]
-Html = Annotated[Path | None, typer.Option(help="File with the HTML body; - is stdin.")]
-Text = Annotated[Path | None, typer.Option(help="File with the plain text; - is stdin.")]
-Attach = Annotated[list[Path] | None, typer.Option(help="Attach a file; repeat it.")]
+To = Annotated[Addresses, typer.Option(metavar="ADDRESSES", help="Recipients; repeat it, or separate by commas.")]
+Cc = Annotated[Addresses, typer.Option(metavar="ADDRESSES", help="Further recipients.")]
+Bcc = Annotated[Addresses, typer.Option(metavar="ADDRESSES", help="Recipients nobody sees.")]
+From = Annotated[str | None, typer.Option("--from", metavar="ADDRESS", help="Author; default: the connection's.")]
+ReplyTo = Annotated[Addresses, typer.Option(metavar="ADDRESSES", help="Where answers go.")]
+Subject = Annotated[str | None, typer.Option(metavar="TEXT", help="Subject.")]
+Html = Annotated[Path | None, typer.Option(metavar="FILE", help="File with the HTML body; - is stdin.")]
+Text = Annotated[Path | None, typer.Option(metavar="FILE", help="File with the plain text; - is stdin.")]
+Attach = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Attach a file; repeat it.")]
 ConnectionName = Annotated[
     str | None,
-    typer.Option("--connection", "-c", envvar="MAILWRIGHT_CONNECTION", help="Saved connection, document, or sandbox."),
+    typer.Option(
+        "--connection",
+        "-c",
+        envvar="MAILWRIGHT_CONNECTION",
+        metavar="NAME",
+        help="Saved connection, document, or sandbox.",
+    ),
 ]
-Plugin = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with hooks to load; repeat it.")]
-AttachRoot = Annotated[Path | None, typer.Option(help="Folder that file attachments may come from.")]
+Plugin = Annotated[
+    list[Path] | None, typer.Option("--plugin", metavar="FILE", help="A Python file with hooks to load; repeat it.")
+]
+AttachRoot = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder that file attachments may come from.")]
 
 
 def _version(value: bool) -> None:
@@ -68,7 +78,10 @@ def demo(json: Json = False) -> None:
 @app.command()
 def send(
     source: Annotated[
-        Path | None, typer.Argument(help="A node document, or an .eml file (- is stdin). Without one: --to and text.")
+        Path | None,
+        typer.Argument(
+            metavar="NODE|EML", help="A node document, or an .eml file (- is stdin). Without one: --to and text."
+        ),
     ] = None,
     state: State = None,
     connection: ConnectionName = None,
@@ -83,16 +96,19 @@ def send(
     attach: Attach = None,
     attach_root: AttachRoot = None,
     each: Annotated[
-        Path | None, typer.Option("--each", help="Send the node for every row of a .csv or .jsonl file.")
+        Path | None,
+        typer.Option("--each", metavar="FILE", help="Send the node for every row of a .csv or .jsonl file."),
     ] = None,
     receipts: Annotated[
-        Path | None, typer.Option(help="With --each: receipts as JSON lines; default: beside the rows.")
+        Path | None, typer.Option(metavar="FILE", help="With --each: receipts as JSON lines; default: beside the rows.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="With --each: go on; no row is sent twice.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: failed rows too.")] = False,
-    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="With --each: messages under way.")] = 20,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="With --each: messages under way.")
+    ] = 20,
     render_timeout: Annotated[
-        float | None, typer.Option(min=0.01, help="Seconds; templates are rendered in a process of its own.")
+        float | None, typer.Option(min=0.01, metavar="SECONDS", help="Templates are rendered in a process of its own.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; connect to nothing.")] = False,
     plugin: Plugin = None,
@@ -117,7 +133,9 @@ def check(
     original: Annotated[
         bool, typer.Option("--original", help="The file holds the original Send Email node's settings.")
     ] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="With --original: write our document.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="With --original: write our document.")
+    ] = None,
     plugin: Plugin = None,
     json: Json = False,
 ) -> None:
@@ -129,9 +147,13 @@ def check(
 
 @app.command()
 def compose(
-    node: Annotated[Path | None, typer.Argument(help="A node document. Without one: --to and text.")] = None,
+    node: Annotated[
+        Path | None, typer.Argument(metavar="NODE", help="A node document. Without one: --to and text.")
+    ] = None,
     state: State = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of stdout.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of stdout.")
+    ] = None,
     connection: ConnectionName = None,
     to: To = None,
     cc: Cc = None,
@@ -169,7 +191,7 @@ def schema(kind: Annotated[Literal["node", "connection"], typer.Argument(help="W
 
 plugins = typer.Typer(help="List plugins, and why one was left out; choose and write them.")
 app.add_typer(plugins, name="plugins")
-PluginName = Annotated[str, typer.Argument(help="As `mailwright plugins` lists it.")]
+PluginName = Annotated[str, typer.Argument(metavar="PLUGIN", help="As `mailwright plugins` lists it.")]
 
 
 @plugins.callback(invoke_without_command=True)
@@ -207,11 +229,13 @@ def plugins_disable(name: PluginName) -> None:
 
 @plugins.command("new")
 def plugins_new(
-    name: Annotated[str, typer.Argument(help="Such as acme: the distribution becomes mailwright-acme.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Such as acme: the distribution becomes mailwright-acme.")
+    ],
     kind: Annotated[
         Literal["provider", "auth", "attachment", "secret", "queue", "hooks"], typer.Option(help="What it brings.")
     ] = "provider",
-    folder: Annotated[Path | None, typer.Option(help="Where to write it; default: here.")] = None,
+    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write it; default: here.")] = None,
 ) -> None:
     """Write a plugin that is ready to publish: package, tests that pass, README."""
     from mailwright.cli import plugins as command  # noqa: PLC0415 - only this command needs it
@@ -221,7 +245,8 @@ def plugins_new(
 
 @app.command()
 def providers(
-    name: Annotated[str | None, typer.Argument(help="A service, an alias, or a domain.")] = None, json: Json = False
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A service, an alias, or a domain.")] = None,
+    json: Json = False,
 ) -> None:
     """List mail services; explain one of them."""
     from mailwright.cli import providers as command  # noqa: PLC0415 - only this command needs it
@@ -231,8 +256,8 @@ def providers(
 
 @app.command()
 def sandbox(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is a free one.")] = 1025,
-    folder: Annotated[Path | None, typer.Option(help="Keep each message there as .eml.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 is a free one.")] = 1025,
+    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep each message there as .eml.")] = None,
     json: Json = False,
 ) -> None:
     """Be an inbox on this machine until Ctrl-C."""
@@ -243,7 +268,7 @@ def sandbox(
 
 auth = typer.Typer(no_args_is_help=True, help="Log in, and look after the tokens of saved connections.")
 app.add_typer(auth, name="auth")
-SavedName = Annotated[str, typer.Argument(help="A saved connection.")]
+SavedName = Annotated[str, typer.Argument(metavar="NAME", help="A saved connection.")]
 
 
 @auth.command("login")
@@ -260,7 +285,7 @@ def auth_login(
 
 @auth.command("status")
 def auth_status(
-    name: Annotated[str | None, typer.Argument(help="A saved connection.")] = None, json: Json = False
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A saved connection.")] = None, json: Json = False
 ) -> None:
     """Show which tokens are kept, and until when they are good."""
     from mailwright.cli import auth as command  # noqa: PLC0415 - only this command needs it
@@ -294,19 +319,28 @@ def auth_logout(name: SavedName) -> None:
 
 connections = typer.Typer(no_args_is_help=True, help="Saved connections: make, look at, try, take away.")
 app.add_typer(connections, name="connections")
-NewName = Annotated[str, typer.Argument(help="Its name.")]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="Its name.")]
 
 
 @connections.command("add")
 def connections_add(
     name: NewName,
-    provider: Annotated[str | None, typer.Option(help="A service (see: mailwright providers), or smtp.")] = None,
-    address: Annotated[str | None, typer.Option(help="Mail address: names the provider and the user.")] = None,
-    auth_: Annotated[str | None, typer.Option("--auth", help="basic, oauth2, none, or a plugin's.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE of the document; auth.user=…; repeat it.")
+    provider: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A service (see: mailwright providers), or smtp.")
     ] = None,
-    secret: Annotated[list[str] | None, typer.Option(help="Field of auth whose value is asked for; repeat it.")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Mail address: names the provider and the user.")
+    ] = None,
+    auth_: Annotated[
+        str | None, typer.Option("--auth", metavar="METHOD", help="basic, oauth2, none, or a plugin's.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Of the document, such as auth.user=…; repeat it."),
+    ] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option(metavar="FIELD", help="Field of auth whose value is asked for; repeat it.")
+    ] = None,
     keep: Annotated[
         Literal["keyring", "file"] | None, typer.Option(help="Where secrets go; default: keyring if any.")
     ] = None,
@@ -359,8 +393,8 @@ def connections_remove(
 
 @app.command()
 def discover(
-    address: Annotated[str, typer.Argument(help="A mail address.")],
-    save: Annotated[str | None, typer.Option(help="Save the one you agree to under this name.")] = None,
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="A mail address.")],
+    save: Annotated[str | None, typer.Option(metavar="NAME", help="Save the one you agree to under this name.")] = None,
     json: Json = False,
 ) -> None:
     """Find the SMTP server of an address: table, Autoconfig, ISPDB, SRV records."""

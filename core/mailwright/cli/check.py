@@ -31,7 +31,7 @@ def run(
         show_json([_plain(problem) for problem in problems])
         return WRONG if problems else DELIVERED
     if problems:
-        return complain(DocumentError(problems, source=node.name))
+        return complain(DocumentError(problems, source=node.name or str(node)))
     from rich.console import Console  # noqa: PLC0415 - only when all is well
 
     Console().print(f"[green]✓[/] {node.name}: no mistakes found")

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import NOTHING, frozen
 
@@ -170,6 +170,7 @@ def verify(name: str) -> int:
 
 def remove(name: str, *, yes: bool) -> int:
     """Take it away, with the secrets and tokens kept for it."""
+    saving.saved(name)
     if not yes and not _agreed(f"Remove {name}, its secrets and its tokens?"):
         return DELIVERED
     path = saving.remove(name)
@@ -290,9 +291,20 @@ def _prompt(text: str, *, default: str | None = None, hidden: bool = False) -> s
         return sys.stdin.readline().rstrip("\r\n") or _without_answer(text, default)
     import typer  # noqa: PLC0415 - questions only
 
-    return str(
-        typer.prompt(text, default=default, hide_input=hidden, show_default=not hidden and bool(default), err=True)
-    )
+    try:
+        return str(
+            typer.prompt(text, default=default, hide_input=hidden, show_default=not hidden and bool(default), err=True)
+        )
+    except typer.Abort:
+        _stopped(f"{text}: nobody answers; give it as an option (--provider, --auth, --set KEY=VALUE), or pipe it in")
+
+
+def _stopped(says: str) -> NoReturn:
+    """A question without an answer: the input has ended, or a person pressed Ctrl-C."""
+    sys.stderr.write("\n")
+    if sys.stdin.isatty():
+        raise KeyboardInterrupt
+    raise ConfigurationError(says)
 
 
 def _without_answer(text: str, default: str | None) -> str:
@@ -305,7 +317,10 @@ def _without_answer(text: str, default: str | None) -> str:
 def _agreed(text: str) -> bool:
     import typer  # noqa: PLC0415 - questions only
 
-    return bool(typer.confirm(text, err=True))
+    try:
+        return bool(typer.confirm(text, err=True))
+    except typer.Abort:
+        _stopped(f"{text} Nobody answers; say --yes")
 
 
 def _say(line: str) -> None:

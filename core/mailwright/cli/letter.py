@@ -12,7 +12,7 @@ from attrs import field, frozen
 from mailwright import Address, Envelope, FlowState, Mailer, Message, Part, background, load_connection, load_node
 from mailwright.connections import is_saved, saved_files
 from mailwright.documents import FORMATS
-from mailwright.errors import ConfigurationError, MessageError
+from mailwright.errors import ConfigurationError, DocumentError, MessageError
 from mailwright.model import Connection
 from mailwright.node.running import ATTACHMENT_LIMIT
 from mailwright.registry import default_registry
@@ -125,6 +125,9 @@ def own_letter(connection: str | None, options: Options) -> Letter:
             msg = "nothing to say: give --html FILE or --text FILE, or pipe the text in"
             raise ConfigurationError(msg)
         text_from = Path("-")
+    if [str(options.html), str(text_from)] == ["-", "-"]:
+        msg = "--html, --text: standard input can be one of them"
+        raise ConfigurationError(msg)
     message = Message(
         from_=options.from_ or None,
         to=", ".join(options.to),
@@ -149,11 +152,18 @@ def _connection(name: str | None) -> Reference:
         )
         raise ConfigurationError(msg)
     path = Path(name)
-    if path.suffix.lower() in FORMATS and path.is_file():
-        return load_connection(path)
+    if path.suffix.lower() in FORMATS and (path.is_file() or not is_saved(name)):
+        return _read_connection(path)
     if name == "sandbox" and not is_saved(name):
         return {"provider": "sandbox"}
     return name
+
+
+def _read_connection(path: Path) -> Connection:
+    try:
+        return load_connection(path)
+    except DocumentError as error:
+        raise DocumentError(error.problems, source=path.name) from None
 
 
 def _octets(path: Path) -> bytes:

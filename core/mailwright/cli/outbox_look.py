@@ -210,6 +210,8 @@ def suppressed(url: str | None, *, json: bool) -> int:
     else:
         for entry in found:
             _say(f"{entry['address']}  until {entry['until']}  {entry['reason']}")
+        if not found:
+            sys.stderr.write("no addresses\n")
     return DELIVERED
 
 

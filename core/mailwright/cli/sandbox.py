@@ -43,7 +43,8 @@ def run(port: int, folder: Path | None, *, json: bool) -> int:
     except KeyboardInterrupt:
         pass
     except OSError as error:
-        msg = f"port {port}: {error.strerror}; choose another with --port, or 0 for a free one"
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
+        msg = f"port {port}: {why}; choose another with --port, or 0 for a free one"
         raise ConfigurationError(msg) from None
     return DELIVERED
 

@@ -46,13 +46,18 @@ def save(name: str, document: Mapping[str, Any], *, project: bool) -> Path:
     return path
 
 
-def remove(name: str) -> Path:
-    """Take one connection, and the secrets we kept for it, away. Raises `ConfigurationError` when there is none."""
+def saved(name: str) -> tuple[Path, Mapping[str, Any]]:
+    """The file and the document of a connection. Raises `ConfigurationError` when there is none."""
     known = saved_connections()
     if name not in known:
-        msg = f"no connection is saved under the name {name!r}"
+        msg = f"no connection is saved under the name {name!r}: see `mailwright connections list`"
         raise ConfigurationError(msg)
-    path, document = known[name]
+    return known[name]
+
+
+def remove(name: str) -> Path:
+    """Take one connection, and the secrets we kept for it, away. Raises `ConfigurationError` when there is none."""
+    path, document = saved(name)
     tomlkit, whole = _read(path)
     del whole["connections"][name]
     _write(path, tomlkit.dumps(whole))

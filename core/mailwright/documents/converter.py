@@ -22,7 +22,7 @@ from cattrs import Converter
 
 from mailwright.documents.catalogue import hint
 from mailwright.documents.problems import Collector, Invalid, point_at_field
-from mailwright.errors import MailwrightError
+from mailwright.errors import ConfigurationError, MailwrightError
 from mailwright.model import Address, Secret, Trust
 
 T = TypeVar("T")
@@ -193,7 +193,10 @@ def _argument(cls: type, name: str) -> str:
 
 @lru_cache(maxsize=4)
 def strict_converter(trust: Trust = "own") -> Converter:
-    """The one converter for documents of a trust level."""
+    """The one converter for documents of a trust level. Raises `ConfigurationError` for a level there is not."""
+    if trust not in get_args(Trust):
+        msg = f"trust: {trust!r} is not own or untrusted"
+        raise ConfigurationError(msg)
     converter = Converter(detailed_validation=False, forbid_extra_keys=True)
     for tp, name in ((str, "text"), (int, "a whole number"), (bool, "true or false")):
         converter.register_structure_hook(tp, _exactly(tp, name))

@@ -49,16 +49,18 @@ def read(path: str | Path) -> dict[str, Any]:
         DocumentError: When it cannot be read, or as `parse`.
     """
     file = Path(path)
-    name = file.name
+    name = file.name or str(path)
+    try:
+        octets = file.read_bytes()
+    except (OSError, ValueError) as error:
+        _refuse("unreadable", f"cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}", name)
     format_ = FORMATS.get(file.suffix.lower())
     if format_ is None:
         _refuse("format", f"the suffix {file.suffix!r} is not one of {', '.join(FORMATS)}", name)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = octets.decode()
     except UnicodeDecodeError as error:
         _refuse("syntax", f"not UTF-8: octet {error.start}; save the file as UTF-8", name)
-    except OSError as error:
-        _refuse("unreadable", f"cannot be read: {error.strerror or type(error).__name__}", name)
     return parse(text, format_, source=name)
 
 

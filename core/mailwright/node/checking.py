@@ -15,7 +15,7 @@ from mailwright.errors import DocumentError, Problem
 from mailwright.model import NodeDocument, Trust
 from mailwright.node.problems import checked_message
 from mailwright.node.running import SendEmailNode
-from mailwright.node.state import FlowState
+from mailwright.node.state import FlowState, state_of
 from mailwright.templates import check_file, check_syntax
 
 if TYPE_CHECKING:
@@ -67,8 +67,10 @@ def check_node(
         state: Renders the templates and checks the message they make, and where the result would be stored.
         registry: Plugins; default: the process's.
         trust: As in `load_node`.
-        attach_root: Folder of template files, where it is not the document's own.
-        resolve: Also look the connections up, reveal their secrets, and check the provider's limits. Still no network.
+        attach_root: Folder that ``file`` attachments may come from, and of template files, where these are not beside
+            the document.
+        resolve: Also look the connections up, reveal their secrets, check the provider's limits, and that ``file``
+            attachments have a folder. Still no network.
         connections: Where names of connections are looked up.
 
     Returns:
@@ -89,9 +91,11 @@ def check_node(
         problems.append(Problem(code="missing", path="$.connection", message="missing: name a saved connection"))
     message = None
     if state is not None and not problems:
-        message, problems = checked_message(loaded, state)
+        message, problems = checked_message(loaded, state_of(state))
     if resolve and loaded.connection:
         problems += _resolved(loaded, message, registry, connections)
+    if resolve and attach_root is None:
+        problems += _files(loaded)
     return problems
 
 
@@ -108,6 +112,15 @@ def _resolved(
             return await mailer.problems(message)
 
     return background.run(found())
+
+
+def _files(loaded: NodeDocument) -> list[Problem]:
+    says = "files may not be attached here; name an attach_root (--attach-root)"
+    return [
+        Problem(code="no-attach-root", path=f"$.attachments[{index}].path", message=says)
+        for index, (kind, _) in enumerate(loaded.attachments)
+        if kind == "file"
+    ]
 
 
 def node_schema(*, registry: Registry | None = None) -> dict[str, Any]:

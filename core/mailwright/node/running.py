@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 from mailwright.errors import ConfigurationError, FlowStopped, MailwrightError, Problem, SendError, TemplateError
 from mailwright.model import Message, NodeDocument, Receipt, error_result, failure
 from mailwright.node.problems import as_error, checked_message
-from mailwright.node.state import Change, FlowState, store
+from mailwright.node.state import Change, FlowState, state_of, store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,7 +167,7 @@ class SendEmailNode:
         Raises:
             FlowStopped: When it failed and the document says ``stop_on_error``; carries the outcome.
         """
-        state = FlowState() if state is None else state
+        state = state_of(state)
         sender, own = self._sender(mailer)
         try:
             message, problems = await self._checked(state)

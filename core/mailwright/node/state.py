@@ -40,6 +40,20 @@ class FlowState:
     context: Mapping[str, Any] = field(factory=dict, converter=_copied)
 
 
+def state_of(given: object) -> FlowState:
+    """What a caller handed over; nothing is an empty state.
+
+    Raises:
+        ConfigurationError: It is something else, such as a plain mapping.
+    """
+    if given is None:
+        return FlowState()
+    if not isinstance(given, FlowState):
+        msg = f"state: a FlowState(input=…, context=…), not {type(given).__name__}"
+        raise ConfigurationError(msg)
+    return given
+
+
 def check_target(target: StoreResult, state: FlowState) -> None:
     """Refuse a result path that runs into something that has no keys.
 
