@@ -7,6 +7,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from mailwright.cli.commands import HELP, Json, run
+from mailwright.cli.groups import auth, connections, plugins
+from mailwright.cli.outbox import app as outbox
+
 EPILOG = "Exit codes: 0 sent or fine · 1 not delivered · 2 wrong input, nothing was sent · 3 outcome unknown"
 
 app = typer.Typer(
@@ -16,10 +20,13 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help starts in half the time
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
+app.add_typer(plugins, name="plugins")
+app.add_typer(auth, name="auth")
+app.add_typer(connections, name="connections")
+app.add_typer(outbox, name="outbox")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 State = Annotated[
     Path | None, typer.Option("--state", metavar="FILE", help="The flow's state: a file with input and context.")
 ]
@@ -70,9 +77,7 @@ def root(
 @app.command()
 def demo(json: Json = False) -> None:
     """Send a letter to a server of our own; show what happened."""
-    from mailwright.cli import demo as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.run, json=json)
+    run("demo.run", json=json)
 
 
 @app.command()
@@ -115,12 +120,10 @@ def send(
     json: Json = False,
 ) -> None:
     """Send a node, a ready .eml, or a letter written here."""
-    from mailwright.cli import send as command  # noqa: PLC0415 - only this command needs it
-
     options = _options(to, cc, bcc, from_, reply_to, subject, html, text, attach)
     bulk = (each, receipts, resume, retry_failed, concurrency)
-    _run(
-        _with(plugin, command.run), source, state, bulk=bulk, render_timeout=render_timeout, connection=connection, options=options, attach_root=attach_root, dry_run=dry_run,
+    run(
+        "send.run", source, state, plugins=plugin, bulk=bulk, render_timeout=render_timeout, connection=connection, options=options, attach_root=attach_root, dry_run=dry_run,
         json=json,
     )  # fmt: skip
 
@@ -140,9 +143,7 @@ def check(
     json: Json = False,
 ) -> None:
     """Find every mistake in a node document, without network."""
-    from mailwright.cli import check as command  # noqa: PLC0415 - only this command needs it
-
-    _run(_with(plugin, command.run), node, state, attach_root=attach_root, original=original, output=output, json=json)
+    run("check.run", node, state, plugins=plugin, attach_root=attach_root, original=original, output=output, json=json)
 
 
 @app.command()
@@ -172,11 +173,9 @@ def compose(
 
     Lifecycle hooks do not run.
     """
-    from mailwright.cli import compose as command  # noqa: PLC0415 - only this command needs it
-
     options = _options(to, cc, bcc, from_, reply_to, subject, html, text, attach)
-    _run(
-        _with(plugin, command.run), node, state, connection=connection, options=options, output=output, attach_root=attach_root,
+    run(
+        "compose.run", node, state, plugins=plugin, connection=connection, options=options, output=output, attach_root=attach_root,
         json=json,
     )  # fmt: skip
 
@@ -184,63 +183,7 @@ def compose(
 @app.command()
 def schema(kind: Annotated[Literal["node", "connection"], typer.Argument(help="Which document.")] = "node") -> None:
     """Print the JSON Schema of a document, plugins included."""
-    from mailwright.cli import schema as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.run, kind)
-
-
-plugins = typer.Typer(help="List plugins, and why one was left out; choose and write them.")
-app.add_typer(plugins, name="plugins")
-PluginName = Annotated[str, typer.Argument(metavar="PLUGIN", help="As `mailwright plugins` lists it.")]
-
-
-@plugins.callback(invoke_without_command=True)
-def plugins_list(context: typer.Context, json: Json = False) -> None:
-    """List plugins, and why one was left out; choose and write them."""
-    if context.invoked_subcommand is None:
-        from mailwright.cli import plugins as command  # noqa: PLC0415 - only this command needs it
-
-        _run(command.run, json=json)
-
-
-@plugins.command("info")
-def plugins_info(name: PluginName, json: Json = False) -> None:
-    """Show what one plugin adds, where it is from, and how it loaded."""
-    from mailwright.cli import plugins as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.info, name, json=json)
-
-
-@plugins.command("enable")
-def plugins_enable(name: PluginName) -> None:
-    """Use a plugin again."""
-    from mailwright.cli import plugins as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.choose, name, enable=True)
-
-
-@plugins.command("disable")
-def plugins_disable(name: PluginName) -> None:
-    """Leave a plugin out from now on."""
-    from mailwright.cli import plugins as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.choose, name, enable=False)
-
-
-@plugins.command("new")
-def plugins_new(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Such as acme: the distribution becomes mailwright-acme.")
-    ],
-    kind: Annotated[
-        Literal["provider", "auth", "attachment", "secret", "queue", "hooks"], typer.Option(help="What it brings.")
-    ] = "provider",
-    folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write it; default: here.")] = None,
-) -> None:
-    """Write a plugin that is ready to publish: package, tests that pass, README."""
-    from mailwright.cli import plugins as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.new, name, kind, folder)
+    run("schema.run", kind)
 
 
 @app.command()
@@ -249,9 +192,7 @@ def providers(
     json: Json = False,
 ) -> None:
     """List mail services; explain one of them."""
-    from mailwright.cli import providers as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.run, name, json=json)
+    run("providers.run", name, json=json)
 
 
 @app.command()
@@ -261,134 +202,7 @@ def sandbox(
     json: Json = False,
 ) -> None:
     """Be an inbox on this machine until Ctrl-C."""
-    from mailwright.cli import sandbox as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.run, port, folder, json=json)
-
-
-auth = typer.Typer(no_args_is_help=True, help="Log in, and look after the tokens of saved connections.")
-app.add_typer(auth, name="auth")
-SavedName = Annotated[str, typer.Argument(metavar="NAME", help="A saved connection.")]
-
-
-@auth.command("login")
-def auth_login(
-    name: SavedName,
-    device: Annotated[bool, typer.Option("--device", help="Log in on another device (Microsoft; not Google).")] = False,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")] = True,
-) -> None:
-    """Log in with the provider; keep the tokens."""
-    from mailwright.cli import auth as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.login, name, device=device, browser=browser)
-
-
-@auth.command("status")
-def auth_status(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A saved connection.")] = None, json: Json = False
-) -> None:
-    """Show which tokens are kept, and until when they are good."""
-    from mailwright.cli import auth as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.status, name, json=json)
-
-
-@auth.command("refresh")
-def auth_refresh(name: SavedName) -> None:
-    """Get a new access token now."""
-    from mailwright.cli import auth as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.refresh, name)
-
-
-@auth.command("reset")
-def auth_reset(name: SavedName) -> None:
-    """Forget cached tokens; the document's credential counts again."""
-    from mailwright.cli import auth as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.reset, name)
-
-
-@auth.command("logout")
-def auth_logout(name: SavedName) -> None:
-    """Give the tokens back to the provider, and forget them."""
-    from mailwright.cli import auth as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.logout, name)
-
-
-connections = typer.Typer(no_args_is_help=True, help="Saved connections: make, look at, try, take away.")
-app.add_typer(connections, name="connections")
-NewName = Annotated[str, typer.Argument(metavar="NAME", help="Its name.")]
-
-
-@connections.command("add")
-def connections_add(
-    name: NewName,
-    provider: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A service (see: mailwright providers), or smtp.")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Mail address: names the provider and the user.")
-    ] = None,
-    auth_: Annotated[
-        str | None, typer.Option("--auth", metavar="METHOD", help="basic, oauth2, none, or a plugin's.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Of the document, such as auth.user=…; repeat it."),
-    ] = None,
-    secret: Annotated[
-        list[str] | None, typer.Option(metavar="FIELD", help="Field of auth whose value is asked for; repeat it.")
-    ] = None,
-    keep: Annotated[
-        Literal["keyring", "file"] | None, typer.Option(help="Where secrets go; default: keyring if any.")
-    ] = None,
-    project: Annotated[bool, typer.Option("--project", help="Into ./mailwright.toml instead of your folder.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace one of this name.")] = False,
-) -> None:
-    """Make one by questions; options answer them."""
-    from mailwright.cli import connections as command  # noqa: PLC0415 - only this command needs it
-
-    wanted = command.Wanted(
-        provider=provider, address=address, auth=auth_, set=set_ or (), secrets=secret or (), keep=keep, project=project,
-        replace=replace,
-    )  # fmt: skip
-    _run(command.add, name, wanted)
-
-
-@connections.command("list")
-def connections_list(json: Json = False) -> None:
-    """Names, providers, files."""
-    from mailwright.cli import connections as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.list_, json=json)
-
-
-@connections.command("show")
-def connections_show(name: SavedName, json: Json = False) -> None:
-    """Show one without its secrets, and what to watch out for."""
-    from mailwright.cli import connections as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.show, name, json=json)
-
-
-@connections.command("verify")
-def connections_verify(name: SavedName) -> None:
-    """Connect, encrypt and log in; send nothing."""
-    from mailwright.cli import connections as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.verify, name)
-
-
-@connections.command("remove")
-def connections_remove(
-    name: SavedName, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
-) -> None:
-    """Take one away, with its secrets and tokens."""
-    from mailwright.cli import connections as command  # noqa: PLC0415 - only this command needs it
-
-    _run(command.remove, name, yes=yes)
+    run("sandbox.run", port, folder, json=json)
 
 
 @app.command()
@@ -397,23 +211,11 @@ def discover(
     save: Annotated[str | None, typer.Option(metavar="NAME", help="Save the one you agree to under this name.")] = None,
     json: Json = False,
 ) -> None:
-    """Find the SMTP server of an address: table, Autoconfig, ISPDB, SRV records."""
-    from mailwright.cli import connections as command  # noqa: PLC0415 - only this command needs it
+    """Find the SMTP server of an address.
 
-    _run(command.discover, address, save=save, json=json)
-
-
-def _with(files: list[Path] | None, command: Any) -> Any:
-    """The command, after these hook files were loaded: the user names them, never a document."""
-
-    def run(*arguments: Any, **options: Any) -> Any:
-        if files:
-            from mailwright.registry import hand_in  # noqa: PLC0415 - rarely used
-
-            hand_in(files)
-        return command(*arguments, **options)
-
-    return run
+    Asked are the built-in table, the domain's Autoconfig file, Mozilla's directory and SRV records.
+    """
+    run("connections.discover", address, save=save, json=json)
 
 
 def _options(to: Addresses, cc: Addresses, bcc: Addresses, from_: str | None, reply_to: Addresses, *rest: Any) -> Any:
@@ -424,24 +226,3 @@ def _options(to: Addresses, cc: Addresses, bcc: Addresses, from_: str | None, re
         to=to or (), cc=cc or (), bcc=bcc or (), from_=from_, reply_to=reply_to or (), subject=subject, html=html,
         text=text, attach=attach or (),
     )  # fmt: skip
-
-
-def _run(command: Any, *arguments: Any, **options: Any) -> None:
-    """Turn what a command returns into the exit code, and every expected error into one clear message."""
-    from mailwright.errors import MailwrightError  # noqa: PLC0415 - after --help
-
-    try:
-        code = command(*arguments, **options)
-    except MailwrightError as error:
-        from mailwright.cli.output import complain  # noqa: PLC0415 - errors only
-
-        code = complain(error, json=bool(options.get("json")))
-    except KeyboardInterrupt:
-        code = 130
-    raise typer.Exit(code)
-
-
-from mailwright.cli.outbox import app as _outbox  # noqa: E402 - its commands use `run_command`
-
-run_command = _run
-app.add_typer(_outbox, name="outbox")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from mailwright.cli.commands import HELP, Json, run
 
 app = typer.Typer(
     name="outbox",
     help="Durable sending: work, look, and intervene.",
     no_args_is_help=True,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 suppressions = typer.Typer(
     help="Addresses that are not mailed to any more.", no_args_is_help=True, rich_markup_mode=None
@@ -29,7 +31,6 @@ Url = Annotated[
         help="sqlite:///file, postgresql://…, …; absent: a file in your state folder.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Messages; or choose them by options.")]
 State = Annotated[
     str | None, typer.Option("--state", metavar="STATE[,STATE]", help="Only those in this state, or one of several.")
@@ -44,24 +45,16 @@ For = Annotated[float, typer.Option(min=0.001, metavar="DAYS", help="For so long
 Why = Annotated[str, typer.Option(metavar="TEXT", help="What `list` says of them.")]
 
 
-def _run(module: str, name: str, *arguments: Any, **options: Any) -> None:
-    from importlib import import_module  # noqa: PLC0415 - after --help
-
-    from mailwright.cli.app import run_command  # noqa: PLC0415
-
-    run_command(getattr(import_module(f"mailwright.cli.{module}"), name), *arguments, **options)
-
-
 @app.command()
 def init(outbox: Url = None) -> None:
     """Make the outbox; safe to repeat."""
-    _run("outbox_look", "migrate", outbox)
+    run("outbox_look.migrate", outbox)
 
 
 @app.command()
 def migrate(outbox: Url = None) -> None:
     """Bring its tables up to date; safe to repeat."""
-    _run("outbox_look", "migrate", outbox)
+    run("outbox_look.migrate", outbox)
 
 
 @app.command()
@@ -77,9 +70,8 @@ def work(
     keep_content: Annotated[bool, typer.Option("--keep-content", help="Keep what sent messages said too.")] = False,
 ) -> None:
     """Send what is due. SIGTERM or Ctrl-C lets messages under way end."""
-    _run(
-        "outbox_work",
-        "work",
+    run(
+        "outbox_work.work",
         outbox,
         concurrency=concurrency,
         metrics=metrics,
@@ -106,9 +98,8 @@ def enqueue(
     attach_root: AttachRoot = None,
     json: Json = False,
 ) -> None:
-    """Store a node's message, or one for each row; a worker sends it."""
-    _run(
-        "outbox_work", "enqueue", node, outbox, state=state, each=each, at=at, priority=priority, tags=tuple(tag or ()),
+    """Store a node's message, or one for each row, for a worker."""
+    run("outbox_work.enqueue", node, outbox, state=state, each=each, at=at, priority=priority, tags=tuple(tag or ()),
         key=key, hold=hold, attach_root=attach_root, json=json,
     )  # fmt: skip
 
@@ -123,19 +114,19 @@ def list_(
     json: Json = False,
 ) -> None:
     """Messages, newest first."""
-    _run("outbox_look", "list_", outbox, state=state, tag=tag, limit=limit, before=before, json=json)
+    run("outbox_look.list_", outbox, state=state, tag=tag, limit=limit, before=before, json=json)
 
 
 @app.command()
 def show(job: Annotated[str, typer.Argument(metavar="ID")], outbox: Url = None, json: Json = False) -> None:
     """What became of one message, recipient by recipient."""
-    _run("outbox_look", "show", job, outbox, json=json)
+    run("outbox_look.show", job, outbox, json=json)
 
 
 @app.command()
 def stats(outbox: Url = None, tag: Tag = None, json: Json = False) -> None:
     """Messages by state."""
-    _run("outbox_look", "stats", outbox, tag=tag, json=json)
+    run("outbox_look.stats", outbox, tag=tag, json=json)
 
 
 @app.command()
@@ -146,7 +137,7 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
 ) -> None:
     """A live table: states, rates, ages, next tries."""
-    _run("outbox_watch", "watch", outbox, tag=tag, every=every, once=once)
+    run("outbox_watch.watch", outbox, tag=tag, every=every, once=once)
 
 
 def _verb(verb: str, says: str) -> None:
@@ -154,14 +145,17 @@ def _verb(verb: str, says: str) -> None:
         ids: Ids = None, outbox: Url = None, state: State = None, tag: Tag = None, older_than: Days = None,
         json: Json = False,
     ) -> None:  # fmt: skip
-        _run("outbox_look", "change", verb, ids, outbox, state=state, tag=tag, older_than=older_than, json=json)
+        run("outbox_look.change", verb, ids, outbox, state=state, tag=tag, older_than=older_than, json=json)
 
     command.__doc__ = says
     app.command(verb)(command)
 
 
 for _name, _says in (
-    ("retry", "Send again what failed, was held, cancelled or is unknown (it may then arrive twice)."),
+    (
+        "retry",
+        "Send again what ended otherwise than sent.\n\nFailed, held, cancelled; or unknown, which may then arrive twice.",
+    ),
     ("cancel", "Never send what is not on its way yet."),
     ("hold", "Keep back what is not on its way yet."),
     ("release", "Send what was held."),
@@ -173,7 +167,7 @@ for _name, _says in (
 @suppressions.command("list")
 def suppressions_list(outbox: Url = None, json: Json = False) -> None:
     """All addresses, until when and why."""
-    _run("outbox_look", "suppressed", outbox, json=json)
+    run("outbox_look.suppressed", outbox, json=json)
 
 
 @suppressions.command("add")
@@ -184,13 +178,13 @@ def suppressions_add(
     days: For = 90.0,
 ) -> None:
     """Do not mail to these addresses."""
-    _run("outbox_look", "suppress", addresses, outbox, reason=reason, days=days)
+    run("outbox_look.suppress", addresses, outbox, reason=reason, days=days)
 
 
 @suppressions.command("remove")
 def suppressions_remove(addresses: Addresses, outbox: Url = None) -> None:
     """Mail to these addresses again."""
-    _run("outbox_look", "unsuppress", addresses, outbox)
+    run("outbox_look.unsuppress", addresses, outbox)
 
 
 @suppressions.command("import")
@@ -201,4 +195,4 @@ def suppressions_import(
     days: For = 3650.0,
 ) -> None:
     """Do not mail to the addresses in a file."""
-    _run("outbox_look", "suppress_file", file, outbox, reason=reason, days=days)
+    run("outbox_look.suppress_file", file, outbox, reason=reason, days=days)
