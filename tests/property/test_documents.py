@@ -28,7 +28,7 @@ from mailwright.documents import (
     unstructure_connection,
     unstructure_node,
 )
-from mailwright.documents.converter import camel
+from mailwright.documents.fields import camel
 from mailwright.errors import PluginError
 from mailwright.model import Address, Connection, Limits, Secret, Settings, Timeouts
 from mailwright.node import FlowState

@@ -15,7 +15,7 @@ from mailwright.cli import saving
 from mailwright.cli.output import DELIVERED, complain, show_json
 from mailwright.connections import find_connection, saved_connections
 from mailwright.documents import unstructure_connection
-from mailwright.documents.converter import fields, key_of
+from mailwright.documents.fields import fields, key_of
 from mailwright.errors import ConfigurationError, MailwrightError
 from mailwright.model import Connection
 from mailwright.registry import default_registry

@@ -9,17 +9,11 @@ import attrs
 from cattrs import Converter
 
 from mailwright.documents.catalogue import Catalogue
-from mailwright.documents.converter import (
-    fields,
-    is_default,
-    key_of,
-    plain,
-    plain_fields,
-    strict_converter,
-    structure_fields,
-    wrong,
-)
+from mailwright.documents.converter import strict_converter, structure_fields
+from mailwright.documents.fields import fields, is_default, key_of
 from mailwright.documents.forms import ConnectionForm
+from mailwright.documents.kinds import wrong
+from mailwright.documents.plain import plain, plain_fields
 from mailwright.documents.problems import Collector, Invalid, point_at_field
 from mailwright.documents.tagged import find, plain_tagged, structure_tagged
 from mailwright.errors import DocumentError, MailwrightError

@@ -9,18 +9,16 @@ import math
 import re
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
-from collections.abc import Mapping as AbstractMapping
-from collections.abc import Sequence as AbstractSequence
-from collections.abc import Set as AbstractSet
 from enum import Enum
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import PurePath
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
 from cattrs import Converter
 
-from mailwright.documents.catalogue import hint
+from mailwright.documents.fields import canonical_keys, fields, key_of
+from mailwright.documents.kinds import kind_of, one_of, wrong
 from mailwright.documents.problems import Collector, Invalid, point_at_field
 from mailwright.errors import ConfigurationError, MailwrightError
 from mailwright.model import Address, Secret, Trust
@@ -28,100 +26,6 @@ from mailwright.model import Address, Secret, Trust
 T = TypeVar("T")
 _REFERENCE: Final = re.compile(r"[a-z][a-z0-9+.-]{1,30}:", re.IGNORECASE)
 TEMPLATE_MARK: Final = "{{"
-
-
-def kind_of(value: object) -> str:
-    """How a person would call the value's type."""
-    if value is None:
-        return "nothing (null)"
-    for kinds, name in (
-        (bool, "true or false"),
-        ((int, float), "a number"),
-        (str, "text"),
-        (AbstractMapping, "an object"),
-        ((AbstractSequence, AbstractSet), "a list"),
-    ):
-        if isinstance(value, kinds):
-            return name
-    return f"a {type(value).__name__}"
-
-
-def wrong(expected: str, value: object) -> Invalid:
-    """The mistake of a wrong type; never shows the value, it may be a secret."""
-    extra = "; put it in quotation marks" if expected == "text" and not isinstance(value, (Mapping, list)) else ""
-    return Invalid(("wrong-type", (), f"{expected}, not {kind_of(value)}{extra}"))
-
-
-def key_of(attribute: attrs.Attribute[Any]) -> str:
-    """The canonical key of a field: ``from_`` is ``from``."""
-    return attribute.name.strip("_")
-
-
-def camel(key: str) -> str:
-    """``store_result`` → ``storeResult``."""
-    head, *rest = key.split("_")
-    return head + "".join(word[:1].upper() + word[1:] for word in rest)
-
-
-def fields(cls: type) -> tuple[attrs.Attribute[Any], ...]:
-    """Fields of an attrs class that documents can set, with resolved types."""
-    return _fields(cls)
-
-
-@cache
-def _fields(cls: type) -> tuple[attrs.Attribute[Any], ...]:
-    attrs.resolve_types(cls)
-    return tuple(attribute for attribute in attrs.fields(cls) if attribute.init)
-
-
-def spellings(cls: type) -> Mapping[str, str]:
-    """Every accepted key → canonical key."""
-    return _spellings(cls)
-
-
-@cache
-def _spellings(cls: type) -> Mapping[str, str]:
-    found: dict[str, str] = {}
-    for attribute in fields(cls):
-        key = key_of(attribute)
-        for spelling in (key, *attribute.metadata.get("aliases", ())):
-            found[spelling] = key
-            found.setdefault(camel(spelling), key)
-    return types.MappingProxyType(found)
-
-
-def canonical_keys(
-    cls: type, data: object, collect: Collector, *, extra: Collection[str] = ()
-) -> dict[str, tuple[str, Any]]:
-    """Sort a mapping by canonical keys.
-
-    Args:
-        cls: Whose keys.
-        data: The object as written.
-        collect: Takes unknown keys and keys given twice.
-        extra: Keys that belong to someone else, passed over.
-
-    Returns:
-        Canonical key → (spelling, value).
-    """
-    if not isinstance(data, Mapping):
-        raise wrong("an object", data)
-    known, found = spellings(cls), dict[str, tuple[str, Any]]()
-    for spelling, value in data.items():
-        if not isinstance(spelling, str):
-            collect.add("unknown-key", f"keys are text, not {kind_of(spelling)}: {spelling!r}")
-            continue
-        if spelling in extra:
-            continue
-        key = known.get(spelling)
-        if key is None:
-            advice = hint(spelling, set(known.values()))
-            collect.add("unknown-key", f"unknown key{f'; {advice}' if advice else ''}", spelling)
-        elif key in found:
-            collect.add("duplicate-key", f"the same as {found[key][0]!r}; give one of them", spelling)
-        else:
-            found[key] = (spelling, value)
-    return found
 
 
 def structure_fields(
@@ -191,7 +95,7 @@ def _argument(cls: type, name: str) -> str:
     return next(attribute.alias or name for attribute in fields(cls) if attribute.name == name)
 
 
-@lru_cache(maxsize=4)
+@cache
 def strict_converter(trust: Trust = "own") -> Converter:
     """The one converter for documents of a trust level. Raises `ConfigurationError` for a level there is not."""
     if trust not in get_args(Trust):
@@ -209,10 +113,8 @@ def strict_converter(trust: Trust = "own") -> Converter:
     converter.register_structure_hook_func(lambda tp: isinstance(tp, type) and issubclass(tp, PurePath), _path)
     factory = converter.register_structure_hook_factory
     factory(_is_attrs, lambda tp: lambda value, _: structure_class(converter, tp, value))
-    factory(
-        lambda tp: _origin_in(tp, tuple, list, set, frozenset, AbstractSequence), lambda tp: _sequence(converter, tp)
-    )
-    factory(lambda tp: _origin_in(tp, dict, AbstractMapping), lambda tp: _mapping(converter, tp))
+    factory(lambda tp: _origin_in(tp, tuple, list, set, frozenset, Sequence), lambda tp: _sequence(converter, tp))
+    factory(lambda tp: _origin_in(tp, dict, Mapping), lambda tp: _mapping(converter, tp))
     factory(lambda tp: get_origin(tp) in {Union, types.UnionType}, lambda tp: _union(converter, tp))
     return converter
 
@@ -264,21 +166,6 @@ def _address(value: Any, _: Any) -> Address:
     if not isinstance(value, str):
         raise wrong("text", value)
     return Address.parse(value)
-
-
-def one_of(value: object, choices: Sequence[object]) -> Any:
-    """The choice that equals `value` in type and value; else a mistake that names the choices."""
-    for choice in choices:
-        if type(choice) is type(value) and choice == value:
-            return choice
-    words = [_word(choice) for choice in choices]
-    shown = f"{value!r} is not" if isinstance(value, str) and len(value) <= 40 else f"{kind_of(value)} is not"
-    near = hint(value, [w for w in words if w]) if isinstance(value, str) and len(words) > 12 else ""
-    raise Invalid(("not-a-choice", (), f"{shown} one of {', '.join(words)}{f'; {near}' if near else ''}"))
-
-
-def _word(value: object) -> str:
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
 
 
 def _literal(value: Any, tp: Any) -> Any:
@@ -382,44 +269,3 @@ def _nearest(found: Sequence[Invalid], value: object) -> Invalid:
         if code == "not-a-choice"
     ]
     return Invalid(("wrong-type", (), f"{' or '.join([*expected, *choices])}, not {kind_of(value)}"))
-
-
-def plain(value: object) -> Any:
-    """The inverse: plain values for a document; fields at their default are left out."""
-    if isinstance(value, Secret):
-        return value.reference
-    if isinstance(value, (Address, PurePath)):
-        return str(value)
-    if isinstance(value, Enum):
-        return value.value
-    if attrs.has(type(value)):
-        return plain_fields(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (frozenset, set)):
-        return sorted(plain(item) for item in value)
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
-
-
-def plain_fields(value: object, *, skip: Collection[str] = ()) -> dict[str, Any]:
-    """As `plain`, for an attrs instance."""
-    found: dict[str, Any] = {}
-    for attribute in fields(type(value)):
-        item = getattr(value, attribute.name)
-        if attribute.name not in skip and not is_default(attribute, item):
-            found[key_of(attribute)] = plain(item)
-    return found
-
-
-def is_default(attribute: attrs.Attribute[Any], value: object) -> bool:
-    """Whether a field holds what it would hold unwritten."""
-    default: Any = attribute.default
-    if default is attrs.NOTHING:
-        return False
-    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-        if default.takes_self:
-            return False
-        default = default.factory()
-    return type(default) is type(value) and bool(default == value)

@@ -9,18 +9,11 @@ from cattrs import Converter
 
 from mailwright.documents.catalogue import Catalogue
 from mailwright.documents.connection import build_connection, unstructure_connection
-from mailwright.documents.converter import (
-    fields,
-    key_of,
-    kind_of,
-    plain,
-    plain_fields,
-    strict_converter,
-    structure_class,
-    structure_fields,
-    wrong,
-)
+from mailwright.documents.converter import strict_converter, structure_class, structure_fields
+from mailwright.documents.fields import fields, key_of
 from mailwright.documents.forms import NodeForm
+from mailwright.documents.kinds import kind_of, wrong
+from mailwright.documents.plain import plain, plain_fields
 from mailwright.documents.problems import Collector, Invalid
 from mailwright.documents.tagged import find, plain_tagged, structure_tagged
 from mailwright.errors import DocumentError, MailwrightError, Problem

@@ -19,8 +19,9 @@ import attrs
 
 from mailwright.documents.catalogue import Catalogue, Kind, Labelled, settings_class
 from mailwright.documents.connection import LIFTED
-from mailwright.documents.converter import fields, key_of, plain
+from mailwright.documents.fields import fields, key_of
 from mailwright.documents.forms import GROUPS, ConnectionForm, NodeForm
+from mailwright.documents.plain import plain
 from mailwright.errors import PluginError
 from mailwright.model import Address, Secret, Settings
 

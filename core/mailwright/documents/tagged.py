@@ -8,7 +8,9 @@ from typing import Any
 from cattrs import Converter
 
 from mailwright.documents.catalogue import Catalogue, Kind, settings_class
-from mailwright.documents.converter import kind_of, plain, structure_class, wrong
+from mailwright.documents.converter import structure_class
+from mailwright.documents.kinds import kind_of, wrong
+from mailwright.documents.plain import plain
 from mailwright.documents.problems import Invalid
 from mailwright.errors import PluginError
 from mailwright.model import Settings

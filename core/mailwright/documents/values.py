@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from mailwright.documents import units
-from mailwright.documents.converter import TEMPLATE_MARK, kind_of, one_of, wrong
+from mailwright.documents.converter import TEMPLATE_MARK
+from mailwright.documents.kinds import kind_of, one_of, wrong
 from mailwright.documents.problems import Collector, Invalid
 from mailwright.errors import MailwrightError
 from mailwright.model import Address, ContentSource

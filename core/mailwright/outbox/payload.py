@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, fields, frozen
 
-from mailwright.documents.converter import plain, strict_converter, structure_class
+from mailwright.documents.converter import strict_converter, structure_class
+from mailwright.documents.plain import plain
 from mailwright.documents.problems import Invalid
 from mailwright.errors import MailwrightError, MessageError, QueueError
 from mailwright.model import (
