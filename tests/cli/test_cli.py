@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real processes, exit codes, one clear error."""
+"""The command line as a user meets it: exit codes, one clear error; real processes where they matter."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inprocess import Done, call
 
 from mailwright.testing import Sandbox
 
@@ -26,10 +27,9 @@ NODE: dict[str, Any] = {
 }
 
 
-def mailwright(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-c", "from mailwright.cli import main; main()", *arguments]
-    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "120", "HOME": str(cwd), "XDG_CONFIG_HOME": str(cwd)} | more
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=50, env=environment)
+def mailwright(*arguments: str, cwd: Path, said: bytes = b"", **more: str) -> Done:
+    own = {"NO_COLOR": "1", "COLUMNS": "120", "HOME": str(cwd), "XDG_CONFIG_HOME": str(cwd)}
+    return call(*arguments, cwd=cwd, env=own | more, said=said)
 
 
 def write(folder: Path, document: dict[str, Any], state: dict[str, Any]) -> None:
@@ -38,7 +38,9 @@ def write(folder: Path, document: dict[str, Any], state: dict[str, Any]) -> None
 
 
 def test_demo_sends_a_letter_and_shows_it(tmp_path: Path) -> None:
-    done = mailwright("demo", cwd=tmp_path)
+    command = [sys.executable, "-W", "error", "-c", "from mailwright.cli import main; main()", "demo"]
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "120"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     for wanted in (
@@ -285,12 +287,6 @@ def connected(box: Sandbox, folder: Path) -> str:
     return "box.json"
 
 
-def piped(text: bytes, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-W", "error", "-c", "from mailwright.cli import main; main()", *arguments]
-    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "120", "HOME": str(cwd), "XDG_CONFIG_HOME": str(cwd)}
-    return subprocess.run(command, input=text, capture_output=True, cwd=cwd, check=False, timeout=50, env=environment)
-
-
 def test_a_letter_from_options_and_a_pipe(tmp_path: Path) -> None:
     (tmp_path / "bild.txt").write_text("Käse")
     with Sandbox() as box:
@@ -304,7 +300,7 @@ def test_a_letter_from_options_and_a_pipe(tmp_path: Path) -> None:
             "c@example.org",
         )
         more = ("--subject", "Grüße", "--attach", "bild.txt", "--json")
-        done = piped("Text ☕\n".encode(), "send", *connection, *addressed, *more, cwd=tmp_path)
+        done = mailwright("send", *connection, *addressed, *more, cwd=tmp_path, said="Text ☕\n".encode())
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["result"]["accepted"] == ["ann@example.org", "bo@example.org", "c@example.org"]
         [message] = box.messages
@@ -335,10 +331,10 @@ def test_a_ready_letter_is_sent_as_it_is(source: str, tmp_path: Path) -> None:
     (tmp_path / "letter.eml").write_bytes(LETTER)
     with Sandbox() as box:
         connection = ("--connection", connected(box, tmp_path))
-        done = piped(LETTER, "send", source, *connection, cwd=tmp_path)
+        done = mailwright("send", source, *connection, cwd=tmp_path, said=LETTER)
         assert done.returncode == 0, done.stderr
-        done = piped(
-            LETTER, "send", source, *connection, "--to", "c@example.org", "--from", "d@example.org", cwd=tmp_path
+        done = mailwright(
+            "send", source, *connection, "--to", "c@example.org", "--from", "d@example.org", cwd=tmp_path, said=LETTER
         )
         assert done.returncode == 0, done.stderr
         first, second = box.messages
@@ -376,9 +372,9 @@ def test_what_options_cannot_say_is_one_clear_error(arguments: list[str], wanted
     (tmp_path / "broken.eml").write_bytes(b"no header\n\nat all\n")
     (tmp_path / "port.json").write_text('{"provider": "smtp", "host": "h", "port": "25"}')
     write(tmp_path, NODE, {})
-    done = piped(b"text", *arguments, cwd=tmp_path)
+    done = mailwright(*arguments, cwd=tmp_path, said=b"text")
     assert done.returncode == 2, (done.stdout, done.stderr)
-    [line] = done.stderr.decode().splitlines()
+    [line] = done.stderr.splitlines()
     assert wanted in line
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from inprocess import Done, call
 
 from mailwright import Mailer, Message, load_connection
 from mailwright.testing import Sandbox
@@ -29,9 +28,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     return tmp_path  # type: ignore[return-value]
 
 
-def mailwright(*arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "ignore", "-c", "from mailwright.cli import main; main()", *arguments]
-    return subprocess.run(command, input=said, capture_output=True, text=True, check=False, timeout=50)
+def mailwright(*arguments: str, said: str = "") -> Done:
+    return call(*arguments, cwd=Path.cwd(), env={}, said=said.encode())
 
 
 def good(*arguments: str, said: str = "") -> str:

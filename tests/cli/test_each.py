@@ -9,10 +9,12 @@ import re
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from inprocess import call
 
 from mailwright import FlowState, load_node
 from mailwright.cli.journal import Journal
@@ -31,17 +33,22 @@ def write(folder: Path, server: ScriptedServer, rows: str, name: str = "rows.csv
     (folder / name).write_text(rows, encoding="utf-8")
 
 
-async def mailwright(folder: Path, *arguments: str, on_start: Any = None) -> tuple[int, str, str]:
+def own(folder: Path) -> dict[str, str]:
+    return {"NO_COLOR": "1", "HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+
+
+async def mailwright(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    done = await asyncio.to_thread(call, "send", "node.json", *arguments, cwd=folder, env=own(folder))
+    return done.returncode, done.stdout, done.stderr
+
+
+async def killed(folder: Path, *arguments: str, on_start: Callable[[int], None]) -> int:
     command = (sys.executable, "-W", "error", "-c", "from mailwright.cli import main; main()", "send", "node.json")
     process = await asyncio.create_subprocess_exec(
-        *command, *arguments, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"NO_COLOR": "1", "HOME": str(folder), "XDG_CONFIG_HOME": str(folder)},
-    )  # fmt: skip
-    if on_start is not None:
-        on_start(process.pid)
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+        *command, *arguments, cwd=folder, stdout=asyncio.subprocess.DEVNULL, env=os.environ | own(folder)
+    )
+    on_start(process.pid)
+    return await process.wait()
 
 
 def receipts(folder: Path, name: str = "rows.csv.receipts.jsonl") -> dict[int, dict[str, Any]]:
@@ -113,8 +120,7 @@ async def test_kill_9_in_the_middle_loses_and_repeats_nothing(tmp_path: Path, at
 
     async with ScriptedServer(on_message=kill) as server:
         write(tmp_path, server, csv_of(200))
-        code, _, _ = await mailwright(tmp_path, "--each", "rows.csv", on_start=pids.append)
-        assert code == -signal.SIGKILL
+        assert await killed(tmp_path, "--each", "rows.csv", on_start=pids.append) == -signal.SIGKILL
         before = Counter(rows_of(server))
         code, out, err = await mailwright(tmp_path, "--each", "rows.csv", "--resume", "--json")
         assert (code, err) == (3, "")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inprocess import Done, call
 
 from mailwright.testing import Sandbox
 
@@ -43,16 +44,12 @@ def folder(tmp_path: Path, box: Sandbox) -> Path:
     return tmp_path
 
 
-def environment(folder: Path) -> dict[str, str]:
-    own = {"NO_COLOR": "1", "COLUMNS": "160", "HOME": str(folder), "MAILWRIGHT_OUTBOX": "sqlite:///outbox.db"}
-    return os.environ | own
+def own(folder: Path) -> dict[str, str]:
+    return {"NO_COLOR": "1", "COLUMNS": "160", "HOME": str(folder), "MAILWRIGHT_OUTBOX": "sqlite:///outbox.db"}
 
 
-def outbox(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, "outbox", *arguments], capture_output=True, text=True, cwd=folder, check=False, timeout=50,
-        env=environment(folder),
-    )  # fmt: skip
+def outbox(folder: Path, *arguments: str) -> Done:
+    return call("outbox", *arguments, cwd=folder, env=own(folder))
 
 
 def rows(folder: Path, *arguments: str) -> list[dict[str, Any]]:
@@ -81,17 +78,17 @@ def test_rows_are_stored_once_held_released_and_sent(folder: Path, box: Sandbox)
 
 def test_until_empty_waits_for_an_accounts_rate(folder: Path, box: Sandbox) -> None:
     with (folder / "mailwright.toml").open("a") as file:
-        file.write("limits = { rate = 1 }\n")
-    (folder / "rows.csv").write_text("email,name\n" + "".join(f"r{n}@example.org,{n}\n" for n in range(6)))
+        file.write("limits = { rate = 2 }\n")
+    (folder / "rows.csv").write_text("email,name\n" + "".join(f"r{n}@example.org,{n}\n" for n in range(7)))
     assert outbox(folder, "enqueue", "node.toml", "--each", "rows.csv").returncode == 0
     done = outbox(folder, "work", "--until-empty")
-    assert re.search(r"ended: \d rate_limited, 6 sent", done.stderr), done.stderr
-    assert len(box.messages) == 6
+    assert re.search(r"ended: \d rate_limited, 7 sent", done.stderr), done.stderr
+    assert len(box.messages) == 7
 
 
 def test_a_worker_serves_metrics_and_drains_on_sigterm(folder: Path, box: Sandbox) -> None:
     with subprocess.Popen(
-        [*COMMAND, "outbox", "work", "--metrics", "127.0.0.1:0"], cwd=folder, env=environment(folder), text=True,
+        [*COMMAND, "outbox", "work", "--metrics", "127.0.0.1:0"], cwd=folder, env=os.environ | own(folder), text=True,
         stderr=subprocess.PIPE,
     ) as worker:  # fmt: skip
         killer = threading.Timer(40, worker.kill)  # a test that fails must not hang
