@@ -95,8 +95,6 @@ class SettingsContract(PluginContract):
     def test_nonsense_is_refused_by_path(self, record: Any) -> None:
         """A value of any JSON type in any field loads, or is refused with a path to a field; nothing else is raised."""
         place, names = self.place(record), _keys(record.settings)
-        if not names:
-            pytest.skip("nothing to set")
 
         def law(change: tuple[str, Any]) -> None:
             name, value = change
@@ -105,7 +103,8 @@ class SettingsContract(PluginContract):
             except DocumentError as error:
                 _told_by_path(error.problems, [place.path(key) for key in names])
 
-        self.every(law, st.tuples(st.sampled_from(names), nonsense()))
+        if names:
+            self.every(law, st.tuples(st.sampled_from(names), nonsense()))
 
     def test_unknown_keys_are_refused(self, record: Any) -> None:
         """A key that nobody knows is told, with its path."""
@@ -127,10 +126,8 @@ class SettingsContract(PluginContract):
     def test_secrets_are_masked(self, record: Any) -> None:
         """A secret shows up neither in ``repr`` nor ``str``, nor in what is shown of a document."""
         place, secret = self.place(record), [a for a in setting_fields(record.settings) if _holds_secret(a)]
-        if not secret:
-            pytest.skip("no secrets")
         loaded = place.load(place.wrap({**self.given(record), **{_key(attribute): CANARY for attribute in secret}}))
-        assert leaks(place.plain(loaded)), "a document that is saved keeps its secrets"
+        assert leaks(place.plain(loaded)) == bool(secret), "a document that is saved keeps its secrets"
         assert not leaks(repr(loaded), str(loaded), place.masked(loaded)), "a secret is shown"
         for attribute in secret:
             with pytest.raises(DocumentError) as caught:
