@@ -7,7 +7,8 @@ Loading a document raises; running obeys ``stop_on_error``, also for a bad addre
 """
 
 from mailwright.node.checking import check_node, load_node, node_schema
-from mailwright.node.running import NodeOutcome, SendEmailNode
+from mailwright.node.outcome import NodeOutcome
+from mailwright.node.running import SendEmailNode
 from mailwright.node.state import Change, FlowState
 
 __all__ = ["Change", "FlowState", "NodeOutcome", "SendEmailNode", "check_node", "load_node", "node_schema"]

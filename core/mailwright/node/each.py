@@ -11,7 +11,8 @@ from mailwright.errors import MailwrightError
 
 if TYPE_CHECKING:
     from mailwright.model import Message
-    from mailwright.node.running import NodeOutcome, SendEmailNode
+    from mailwright.node.outcome import NodeOutcome
+    from mailwright.node.running import SendEmailNode
     from mailwright.node.state import FlowState
 
 AHEAD: Final = 100

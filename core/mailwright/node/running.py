@@ -6,16 +6,17 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from attrs import evolve, field, frozen
+from attrs import evolve
 
 from mailwright.errors import ConfigurationError, FlowStopped, MailwrightError, Problem, SendError, TemplateError
-from mailwright.model import Message, NodeDocument, Receipt, error_result, failure
+from mailwright.model import Message, NodeDocument, Receipt
+from mailwright.node.outcome import NodeOutcome, failed, settled, stored
 from mailwright.node.problems import as_error, checked_message
-from mailwright.node.state import Change, FlowState, state_of, store
+from mailwright.node.state import FlowState, state_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,39 +39,6 @@ class Sender(Protocol):
     async def send(self, message: Message) -> Receipt:
         """Send; raises `MailwrightError`, `SendError` among them."""
         ...
-
-
-@frozen(kw_only=True)
-class NodeOutcome:
-    """What a run came to.
-
-    Attributes:
-        ok: Whether it counts as sent (see ``fail_on``); for an asynchronous run: whether it was taken on.
-        result: What was stored, or would have been: plain JSON values.
-        error: Why not.
-        state: The new state; the given one is never changed.
-        changes: ``(where, path, value)`` for engines that keep their own state.
-        receipt: What happened to each recipient, where it came to that.
-    """
-
-    ok: bool
-    result: dict[str, Any]
-    error: MailwrightError | None = None
-    state: FlowState = field(factory=FlowState, repr=False)
-    changes: tuple[Change, ...] = field(default=(), repr=False)
-    receipt: Receipt | None = None
-    _later: asyncio.Task[NodeOutcome] | Callable[[], Awaitable[NodeOutcome]] | None = field(
-        default=None, repr=False, eq=False, alias="later"
-    )
-
-    async def wait(self) -> NodeOutcome:
-        """The final outcome: of an asynchronous run, when it has ended; else this one. Never raises for a failure.
-
-        Cancelling the waiting does not cancel the sending. With an outbox it asks there, as `Outbox.result` would.
-        """
-        if self._later is None:
-            return self
-        return await (self._later() if callable(self._later) else asyncio.shield(self._later))
 
 
 class SendEmailNode:
@@ -321,7 +289,7 @@ class SendEmailNode:
         task = asyncio.get_running_loop().create_task(later) if spawn is None else spawn(later)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return evolve(self._stored(state, queued, None, None), later=task)
+        return evolve(stored(self.document, state, queued, None, None), later=task)
 
     async def _later(
         self, state: FlowState, message: Message, sender: Sender | None, own: Any, id_: str | None
@@ -336,7 +304,7 @@ class SendEmailNode:
             if own is not None:
                 await own.aclose()
         outcome.result.setdefault("id", id_)
-        outcome = evolve(self._stored(state, outcome.result, outcome.error, outcome.receipt), ok=outcome.ok)
+        outcome = evolve(stored(self.document, state, outcome.result, outcome.error, outcome.receipt), ok=outcome.ok)
         await self._tell(outcome)
         return outcome
 
@@ -372,10 +340,10 @@ class SendEmailNode:
                 receipt = await outbox.wait(str(queued.job_id))
             finally:
                 await self._let_go(outbox)
-            return stored if receipt is None else self.settled(state, receipt)
+            return taken_on if receipt is None else self.settled(state, receipt)
 
-        stored = evolve(self._stored(state, result, None, queued), later=final)
-        return stored
+        taken_on = evolve(stored(self.document, state, result, None, queued), later=final)
+        return taken_on
 
     async def _let_go(self, outbox: Outbox) -> None:
         """One that is only configured is opened for the time being."""
@@ -395,18 +363,18 @@ class SendEmailNode:
         try:
             receipt = await sender.send(message)
         except SendError as error:
-            return self._stored(state, error.receipt.to_result(), error, error.receipt)
+            return stored(self.document, state, error.receipt.to_result(), error, error.receipt)
         except MailwrightError as error:
             return self.failed(state, error)
         return self.settled(state, receipt)
 
     def settled(self, state: FlowState, receipt: Receipt) -> NodeOutcome:
         """The outcome that a receipt makes."""
-        refused = self.document.fail_on == "any" and (receipt.rejected or receipt.unknown)
-        if not refused and receipt.accepted:
-            return self._stored(state, receipt.to_result(), None, receipt)
-        cause = failure(receipt)
-        return self._stored(state, receipt.to_result() | {"error": error_result(cause)}, cause, receipt)
+        return settled(self.document, state, receipt)
+
+    def failed(self, state: FlowState, error: MailwrightError) -> NodeOutcome:
+        """The outcome when nothing left the house."""
+        return failed(self.document, state, error)
 
     def _own_mailer(self) -> Any:
         from mailwright.mailer import Mailer  # noqa: PLC0415 - asyncio sessions and plugins, only when something is sent
@@ -416,21 +384,4 @@ class SendEmailNode:
             registry=self._registry,
             on_unknown=self.document.on_unknown or "hold",
             **self._options,
-        )
-
-    def failed(self, state: FlowState, error: MailwrightError) -> NodeOutcome:
-        """The outcome when nothing left the house."""
-        result: dict[str, Any] = {"status": "failed", "accepted": [], "rejected": [], "unknown": []}
-        return self._stored(state, result | {"error": error_result(error)}, error, None)
-
-    def _stored(
-        self, state: FlowState, result: Mapping[str, Any], error: MailwrightError | None, receipt: Receipt | None
-    ) -> NodeOutcome:
-        """The outcome, with the result in the new state, unless its own place is what is wrong."""
-        try:
-            new, changes = store(self.document.store_result, state, result)
-        except ConfigurationError:
-            new, changes = state, ()
-        return NodeOutcome(
-            ok=error is None, result=dict(result), error=error, state=new, changes=changes, receipt=receipt
         )
