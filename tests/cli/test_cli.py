@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import email
 import email.policy
+import importlib
+import inspect
 import json
 import os
 import re
@@ -434,3 +436,13 @@ def test_check_original_explains_and_translates(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "$.to" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("module", ["app", "groups", "outbox"])
+def test_every_command_is_there(module: str) -> None:
+    """They are imported by name, when they are called."""
+    source = inspect.getsource(importlib.import_module(f"mailwright.cli.{module}"))
+    names = re.findall(r'\brun\(\s*"(\w+)\.(\w+)"', source)
+    assert len(names) > 5
+    for home, name in names:
+        assert callable(getattr(importlib.import_module(f"mailwright.cli.{home}"), name))
