@@ -172,7 +172,9 @@ def _own(module: Any) -> list[tuple[str, Any]]:
     return [
         (name, value)
         for name, value in vars(module).items()
-        if inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
+        if inspect.isclass(value)
+        and f"{value.__module__}.".startswith(f"{module.__name__}.")
+        and not name.startswith("_")
     ]
 
 
