@@ -130,7 +130,7 @@ def test_every_default_of_the_schemas_is_one(schema: dict[str, Any]) -> None:
                 own = {key: part for key, part in value.items() if key != "default"} | {
                     "$defs": schema.get("$defs", {})
                 }
-                jsonschema.validate(value["default"], own)
+                jsonschema.Draft202012Validator(own).validate(value["default"])
             for part in value.values():
                 walk(part)
         elif isinstance(value, list):
