@@ -104,8 +104,14 @@ def test_comments_and_other_connections_stay(home: Path) -> None:
         (["show", "missing"], "no connection is saved"),
         (["remove", "missing", "--yes"], "no connection is saved"),
         (["remove", "missing"], "no connection is saved"),
-        (["add", "x"], "Mail address (or a service's name): nobody answers; give it as an option (--provider"),
-        (["add", "x", "--provider", "smtp", "--set", "host=h", "--auth", "basic"], "User: nobody answers"),
+        (
+            ["add", "x"],
+            "Mail address (or a service's name): nobody answers; give it as --address ADDRESS or --provider NAME",
+        ),
+        (
+            ["add", "x", "--provider", "smtp", "--set", "host=h", "--auth", "basic"],
+            "User: nobody answers; give it as --set auth.username=…",
+        ),
         (["verify", "missing"], "no connection is saved"),
     ],
 )
@@ -147,3 +153,8 @@ def test_removal_that_nobody_agrees_to_is_none(home: Path) -> None:
         "error: Remove x, its secrets and its tokens? Nobody answers; say --yes",
     )
     assert "x " in good("connections", "list")
+
+
+def test_an_address_among_the_options_is_the_user(home: Path) -> None:
+    good("connections", "add", "g", "--address", "me@gmail.com", "--auth", "basic", "--set", "auth.password=env:NAME")
+    assert 'username = "me@gmail.com"' in good("connections", "show", "g")

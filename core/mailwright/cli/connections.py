@@ -61,7 +61,7 @@ def add(name: str, wanted: Wanted) -> int:
     settings = registry.provider_settings(provider.name)
     for attribute in fields(settings):
         if attribute.default is NOTHING and (key := key_of(attribute)) not in document:
-            document[key] = _prompt(attribute.metadata.get("title", key))
+            document[key] = _prompt(attribute.metadata.get("title", key), option=f"--set {key}=…")
     _auth(name, document, provider, wanted, user)
     connection = load_connection({"name": name, **document}, registry=registry)
     path = saving.save(name, document, project=wanted.project)
@@ -79,7 +79,7 @@ def _provider(wanted: Wanted) -> tuple[Provider[Any], str | None]:
     if wanted.provider is not None:
         return registry.provider(wanted.provider), address
     if address is None:
-        address = _prompt("Mail address (or a service's name)")
+        address = _prompt("Mail address (or a service's name)", option="--address ADDRESS or --provider NAME")
     if "@" not in address:
         return registry.provider(address), None
     known = registry.provider_for(address)
@@ -95,7 +95,7 @@ def _auth(name: str, document: dict[str, Any], provider: Provider[Any], wanted: 
     kind = wanted.auth or given.get("type")
     if kind is None:
         choices = [*(provider.auth or ("basic", "oauth2")), "none"]
-        kind = _prompt(f"How to log in ({', '.join(choices)})", default=choices[0])
+        kind = _prompt(f"How to log in ({', '.join(choices)})", option="--auth METHOD", default=choices[0])
     if kind == "none":
         document.pop("auth", None)
         return
@@ -110,11 +110,13 @@ def _auth(name: str, document: dict[str, Any], provider: Provider[Any], wanted: 
         required = attribute.default is NOTHING
         if attribute.metadata.get("secret"):
             if required or key in asked:
-                value = _prompt(title, hidden=True, default=None if required or key in wanted.secrets else "")
+                default = None if required or key in wanted.secrets else ""
+                value = _prompt(title, option=f"--set auth.{key}=env:NAME", hidden=True, default=default)
                 if value:
                     auth[key] = saving.keep_secret(name, key, value, keep=wanted.keep)
         elif required or key == "client_id":
-            auth[key] = _prompt(title, default=user if key in {"user", "username"} else None)
+            mailbox = user if key in {"user", "username"} else None
+            auth[key] = _prompt(title, option=f"--set auth.{key}=…", default=mailbox)
 
 
 def list_(*, json: bool) -> int:
@@ -224,7 +226,7 @@ def choose(address: str, found: Sequence[Finding], *, save: str | None) -> int:
     if save is None:
         _say("to use one: mailwright discover ADDRESS --save NAME")
         return DELIVERED
-    number = int(_prompt(f"Use which (1 to {len(found)}, 0: none)", default="0") or 0)
+    number = int(_prompt(f"Use which (1 to {len(found)}, 0: none)", option="connections add", default="0") or 0)
     if not 1 <= number <= len(found):
         return DELIVERED
     chosen = found[number - 1]
@@ -286,9 +288,14 @@ def _is_reference(value: str) -> bool:
     return bool(colon) and prefix.isidentifier() and default_registry().secret_scheme(prefix) is not None
 
 
-def _prompt(text: str, *, default: str | None = None, hidden: bool = False) -> str:
+def _prompt(text: str, *, option: str, default: str | None = None, hidden: bool = False) -> str:
+    """Ask; where nobody answers the default counts, or the error names the option that would have answered."""
+    says = f"{text}: nobody answers; give it as {option}, or pipe it in"
     if hidden and not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n") or _without_answer(text, default)
+        answer = sys.stdin.readline().rstrip("\r\n") or default
+        if answer is None:
+            raise ConfigurationError(says)
+        return answer
     import typer  # noqa: PLC0415 - questions only
 
     try:
@@ -296,7 +303,10 @@ def _prompt(text: str, *, default: str | None = None, hidden: bool = False) -> s
             typer.prompt(text, default=default, hide_input=hidden, show_default=not hidden and bool(default), err=True)
         )
     except typer.Abort:
-        _stopped(f"{text}: nobody answers; give it as an option (--provider, --auth, --set KEY=VALUE), or pipe it in")
+        if default is None or sys.stdin.isatty():
+            _stopped(says)
+        sys.stderr.write("\n")
+        return default
 
 
 def _stopped(says: str) -> NoReturn:
@@ -305,13 +315,6 @@ def _stopped(says: str) -> NoReturn:
     if sys.stdin.isatty():
         raise KeyboardInterrupt
     raise ConfigurationError(says)
-
-
-def _without_answer(text: str, default: str | None) -> str:
-    if default is not None:
-        return default
-    msg = f"{text}: nobody answers; give it as --set auth.…=env:NAME, or pipe it in"
-    raise ConfigurationError(msg)
 
 
 def _agreed(text: str) -> bool:
