@@ -189,13 +189,17 @@ DECODERS: dict[str, Callable[[bytes], bytes]] = {
 
 @given(
     st.one_of(
-        bodies(max_size=3000), st.text("aé=\t \n\x0c", max_size=400), st.text("=\u0416x", min_size=70, max_size=400)
+        bodies(max_size=3000),
+        st.text("aé=\t \n\x0c", max_size=400),
+        st.text("=\u0416x", min_size=70, max_size=400),
+        st.text("abcdefghijkl=éÿ\x80", max_size=400),
     )
 )
 def test_text_encodings_invert(text: str) -> None:
-    data = unified(text)
-    encoding, body = encode_text(data)
-    assert DECODERS[encoding](body) == data.replace(b"\n", b"\r\n")
+    unix = unified(text)
+    encoding, body, size = encode_text(unix)
+    assert DECODERS[encoding](body) == unix.replace("\n", "\r\n").encode()
+    assert size == len(unix.encode())
     lines = body.split(b"\r\n")
     assert max(map(len, lines)) <= (78 if encoding == "7bit" else 76)
     assert body.isascii()
@@ -207,12 +211,11 @@ def test_text_encodings_invert(text: str) -> None:
 
 @given(st.text("\0\r\n a", max_size=40))
 def test_what_is_not_encoded_is_looked_at_once_more(text: str) -> None:
-    data = text.encode()
-    if b"\r" in data or b"\0" in data:
+    if "\r" in text or "\0" in text:
         with pytest.raises(MessageError, match="NUL or a bare CR"):
-            encode_text(data)
+            encode_text(text)
     else:
-        assert encode_text(data) == ("7bit", data.replace(b"\n", b"\r\n"))
+        assert encode_text(text) == ("7bit", text.replace("\n", "\r\n").encode(), len(text))
 
 
 @THOROUGH

@@ -95,7 +95,7 @@ def ready(
     message = _known(known, from_=from_, date=date, envelope=envelope or _envelope(values, from_))
     leaf = Leaf((), body, (_content_type(values), len(body), None, None), "7bit" if body.isascii() else "8bit")
     needs = needs_of(leaf) | _header_needs(block)
-    segments = (b"\r\n%b\r\n" % body,)
+    segments = (b"\r\n\r\n%b\r\n" % body,)
     composed = ComposedMessage(known, total(block, segments), needs, block, segments, leaf)
     return message, composed
 

@@ -191,11 +191,11 @@ Attachment: TypeAlias = "Part | RawPart | Settings"
 
 
 def _from(value: AnyAddresses) -> Address | None:
-    return one_address("from", value)
+    return value if value is None or type(value) is Address else one_address("from", value)
 
 
 def _sender(value: AnyAddresses) -> Address | None:
-    return one_address("sender", value)
+    return value if value is None or type(value) is Address else one_address("sender", value)
 
 
 def _mailboxes(value: AnyAddresses) -> tuple[Address, ...]:
@@ -354,20 +354,26 @@ class Message:
     options: tuple[tuple[str, Settings], ...] = field(default=(), converter=_options)
 
     def __attrs_post_init__(self) -> None:
-        _require_text("subject", self.subject)
         check_text("subject", self.subject)
-        if self.html is not None:
-            _require_text("html", self.html)
-            check_body("html", self.html)
-        if self.text is not None and self.text is not False:
-            _require_text("text", self.text)
-            check_body("text", self.text)
-        if self.text is False and self.html is None:
-            msg = "text: false means HTML only, but there is no html"
-            raise MessageError(msg)
-        if self.date is not None and (not isinstance(self.date, datetime) or self.date.utcoffset() is None):
+        html, text, date = self.html, self.text, self.date
+        if html is not None:
+            check_body("html", html)
+        if text is False:
+            if html is None:
+                msg = "text: false means HTML only, but there is no html"
+                raise MessageError(msg)
+        elif text is not None:
+            check_body("text", text)
+        if date is not None and (not isinstance(date, datetime) or date.utcoffset() is None):
             msg = "date: a datetime with a time zone"
             raise MessageError(msg)
+        if self.list_unsubscribe or self.one_click:
+            self._check_unsubscribe()
+        if self.auto_submitted is not None and self.auto_submitted not in {"auto-generated", "auto-replied"}:
+            msg = f"auto_submitted: auto-generated or auto-replied, not {self.auto_submitted!r}"
+            raise MessageError(msg)
+
+    def _check_unsubscribe(self) -> None:
         for url in self.list_unsubscribe:
             _url("list_unsubscribe", url, "https:", "mailto:", "http:")
         if self.one_click:
@@ -375,9 +381,6 @@ class Message:
             if schemes.count("https") != 1 or "http" in schemes:
                 msg = "one_click: list_unsubscribe must hold one https: URL and no http: URL (RFC 8058 §3.1)"
                 raise MessageError(msg)
-        if self.auto_submitted not in {None, "auto-generated", "auto-replied"}:
-            msg = f"auto_submitted: auto-generated or auto-replied, not {self.auto_submitted!r}"
-            raise MessageError(msg)
 
     @property
     def recipients(self) -> tuple[Address, ...]:
@@ -396,9 +399,3 @@ class Message:
     def replace(self, **changes: object) -> Message:
         """A copy with other values, checked like a new one."""
         return evolve(self, **changes)  # type: ignore[arg-type]
-
-
-def _require_text(name: str, value: object) -> None:
-    if not isinstance(value, str):
-        msg = f"{name}: text, not {type(value).__name__}"
-        raise MessageError(msg)
