@@ -82,6 +82,16 @@ def test_an_envelope_of_its_own_needs_no_readable_recipients() -> None:
     assert message.envelope == envelope
 
 
+@pytest.mark.parametrize("end", [b"\r\n", b"\r\n\r\n"])
+def test_a_message_may_have_no_body(end: bytes) -> None:
+    head = LETTER.partition(b"\r\n\r\n")[0]
+    composed = made(head + end)[1]
+    octets = bytes(composed)
+    assert octets.endswith(b"\r\n\r\n")
+    assert octets.count(b"\r\n\r\n") == 1
+    assert composed.size == len(octets)
+
+
 def test_needs_are_those_of_the_octets() -> None:
     assert made(LETTER)[1].needs == frozenset()
     assert made(LETTER.replace(b"Hello", "Grüße".encode()))[1].needs == {"8bitmime"}

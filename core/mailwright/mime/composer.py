@@ -13,13 +13,13 @@ from mailwright.mime.images import extract_images
 from mailwright.mime.parts import part_leaf
 from mailwright.mime.raw import raw_leaf
 from mailwright.mime.transfer import Encoding, encode_text, unified
-from mailwright.mime.tree import Leaf, Multi, Node, content_type_field, needs_of, segments, verbatim_bodies
+from mailwright.mime.tree import Leaf, Multi, Node, multipart_fields, needs_of, segments, verbatim_bodies
 from mailwright.model import Message, Part, Priority, RawPart
 from mailwright.ports import Need
 
 _PRIORITY: Final = {
-    Priority.HIGH: ("X-Priority: 1 (Highest)", "Importance: High"),
-    Priority.LOW: ("X-Priority: 5 (Lowest)", "Importance: Low"),
+    Priority.HIGH: ("X-Priority: 1 (Highest)", "Importance: High", "Priority: urgent"),
+    Priority.LOW: ("X-Priority: 5 (Lowest)", "Importance: Low", "Priority: non-urgent"),
 }
 _TRIES: Final = 8
 _STRUCTURED: Final = 900  # stretches of other people's header fields stay whole up to this
@@ -60,7 +60,7 @@ def compose(
         fields += root.fields
     else:
         boundary = _fresh_boundary(root, token)
-        fields.append(content_type_field(root, boundary))
+        fields += multipart_fields(root, boundary)
     needs = needs_of(root)
     head = header_block(fields)
     if not head.isascii():

@@ -127,7 +127,11 @@ def date_time(moment: datetime) -> str:
     else:
         minutes, rest = divmod(moment.utcoffset() or _NO_OFFSET, _MINUTE)
         if rest:  # a zone of odd seconds cannot be written
-            return date_time(moment.astimezone(UTC))
+            try:
+                return date_time(moment.astimezone(UTC))
+            except OverflowError:
+                msg = f"date: {moment.isoformat()} is not in the years 1 to 9999 in UTC"
+                raise MessageError(msg) from None
         zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
     day = _day(moment.toordinal())
     return f"{day} {_TWO[moment.hour]}:{_TWO[moment.minute]}:{_TWO[moment.second]} {zone}"

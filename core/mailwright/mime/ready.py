@@ -77,7 +77,8 @@ def ready(
     if b"\r" not in data:
         data = data.replace(b"\n", b"\r\n")
     check_verbatim(data, field="message")
-    head, _, body = data.removesuffix(b"\r\n").partition(b"\r\n\r\n")
+    head, _, body = data.partition(b"\r\n\r\n")
+    head, body = head.removesuffix(b"\r\n"), body.removesuffix(b"\r\n")
     fields = _fields(head)
     _check_once(fields)
     values = {name.lower(): value for name, value in fields}
@@ -95,7 +96,7 @@ def ready(
     message = _known(known, from_=from_, date=date, envelope=envelope or _envelope(values, from_))
     leaf = Leaf((), body, (_content_type(values), len(body), None, None), "7bit" if body.isascii() else "8bit")
     needs = needs_of(leaf) | _header_needs(block)
-    segments = (b"\r\n\r\n%b\r\n" % body,)
+    segments = (b"\r\n\r\n%b\r\n" % body if body else b"\r\n\r\n",)
     composed = ComposedMessage(known, total(block, segments), needs, block, segments, leaf)
     return message, composed
 

@@ -55,6 +55,11 @@ def check_body(field: str, value: str) -> str:
     if "\x00" in value:
         msg = f"{field}: NUL at position {value.index(chr(0))} is not allowed in a message"
         raise MessageError(msg)
+    return check_encodable(field, value)
+
+
+def check_encodable(field: str, value: str) -> str:
+    """Refuse text that no charset can carry: lone surrogates."""
     try:
         value.encode("utf-16-le")  # the quickest look for surrogates: Latin letters are only copied
     except UnicodeEncodeError as error:
