@@ -127,6 +127,22 @@ def test_eight_bit_only_when_asked(message: Message) -> None:
     assert bytes(asked).isascii() == (asked.needs == frozenset())
 
 
+@BRIEF
+@given(messages())
+def test_eight_bit_and_binary_mean_the_same(message: Message) -> None:
+    """Whatever a session takes, the parts a reader finds hold the same octets."""
+    message = laws.readable(message)
+    plain = bytes(laws.composed(message))
+    asked = bytes(laws.composed(message, abilities=frozenset({"8bitmime", "binarymime"})))
+    for name, read in installed().items():
+        found = [(part.content_type, part.filename, _no_end(part.content)) for part in read(asked).parts]
+        assert found == [(part.content_type, part.filename, _no_end(part.content)) for part in read(plain).parts], name
+
+
+def _no_end(content: bytes | None) -> bytes | None:
+    return content and content.removesuffix(b"\n").removesuffix(b"\r")
+
+
 @THOROUGH
 @given(st.lists(addresses(), min_size=1, max_size=60))
 def test_exactly_n_recipients(people: list[Address]) -> None:
