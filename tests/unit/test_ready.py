@@ -69,6 +69,8 @@ def test_its_own_id_and_date_stay() -> None:
         (LETTER.replace(b"bo@y.org", b"team: bo@y.org;"), "envelope of your own"),
         (LETTER.replace(b"From: Ann <ann@x.org>\r\n", b""), "no From"),
         (b"From: ann@x.org\r\nSubject: Hi\r\n\r\nHello\r\n", "recipients"),
+        (LETTER.replace(b"Ann <ann@x.org>", b""), "From field names nobody"),
+        (b"Sender: ,\r\n" + LETTER, "Sender field names nobody"),
     ],
 )
 def test_what_cannot_be_sent_is_refused(data: bytes, wanted: str) -> None:

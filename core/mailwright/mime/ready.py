@@ -131,7 +131,7 @@ def _written(line: str) -> Field:
 
 def _author(values: dict[str, bytes], author: Address | None) -> Address:
     if "from" in values:
-        return next(_addresses("From", values["from"]))
+        return _first("From", values["from"])
     if author is None:
         msg = "message: no From field, and neither the connection nor its credential names an author"
         raise MessageError(msg)
@@ -139,11 +139,18 @@ def _author(values: dict[str, bytes], author: Address | None) -> Address:
 
 
 def _envelope(values: dict[str, bytes], from_: Address) -> Envelope:
-    sender = next(_addresses("Sender", values["sender"])) if "sender" in values else from_
+    sender = _first("Sender", values["sender"]) if "sender" in values else from_
     recipients = [
         address for name in ("to", "cc", "bcc") if name in values for address in _addresses(name.title(), values[name])
     ]
     return Envelope(sender=sender, recipients=recipients)
+
+
+def _first(name: str, value: bytes) -> Address:
+    for address in _addresses(name, value):
+        return address
+    msg = f"message: the {name} field names nobody"
+    raise AddressError(msg)
 
 
 def _addresses(name: str, value: bytes) -> Iterator[Address]:
