@@ -21,6 +21,9 @@ from mailwright.model import Calendar, Dsn, Receipt, RecipientStatus, Reply, Rep
         ({"html": b"x"}, "html: text, not bytes"),
         ({"text": "a\x00b"}, "text: NUL at position 1"),
         ({"text": True}, "text: text, not bool"),
+        ({"attachments": 1.5}, "attachments: a list, not float"),
+        ({"list_unsubscribe": [None]}, "list_unsubscribe: text, or a list of texts, not NoneType"),
+        ({"tags": 5}, "tags: text, or a list of texts, not int"),
         ({"text": False}, "HTML only, but there is no html"),
         ({"from_": "a@x.org, b@x.org"}, "from: one address, not 2"),
         ({"headers": {"Bcc": "x@y.z"}}, "Bcc is written by Mailwright"),
@@ -31,7 +34,7 @@ from mailwright.model import Calendar, Dsn, Receipt, RecipientStatus, Reply, Rep
         ({"headers": {"X-A": 5}}, "must be text, not int"),
         ({"message_id": "<a b@x>"}, "message_id"),
         ({"message_id": "<a@x>\r\nX: y"}, "message_id"),
-        ({"references": "<a@x> nonsense"}, "message_id"),
+        ({"references": "<a@x> nonsense"}, "references"),
         ({"date": datetime(2026, 1, 1)}, "time zone"),
         ({"priority": "urgent"}, "urgent"),
         ({"one_click": True}, "one https: URL"),
@@ -109,6 +112,49 @@ def test_other_small_records() -> None:
         Calendar(content="x", method="a b")
     with pytest.raises(MessageError, match=r"dsn\.notify"):
         Dsn(notify={"often"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"headers": "X-A: 1"}, "headers: a mapping, or a list of pairs"),
+        ({"headers": [("X-A",)]}, "headers: each must be a pair"),
+        ({"headers": ["ab"]}, "headers: each must be a pair"),
+        ({"list_headers": [("help", "https://a.org"), ("help", "https://b.org")]}, "list_headers: each at most once"),
+        ({"list_headers": {"id": 5}}, r"list_headers\.id"),
+        ({"references": 5}, "references: message ids, not int"),
+        ({"references": ["<a@b.org>", 5]}, "references: text, not int"),
+        ({"in_reply_to": "<a b>"}, "in_reply_to: '<a' is not an id"),
+        ({"message_id": 5}, "message_id: text, not int"),
+        ({"calendar": "BEGIN:VCALENDAR"}, "calendar: Calendar, not str"),
+        ({"envelope": "a@b.org"}, "envelope: Envelope, not str"),
+        ({"dsn": "success"}, "dsn: Dsn, not str"),
+        ({"auto_submitted": []}, "auto_submitted: auto-generated or auto-replied"),
+        ({"html": b"<p>"}, "html: text, not bytes"),
+        ({"text": True}, "text: text, not bool"),
+        ({"attachments": 1.5}, "attachments: a list, not float"),
+        ({"list_unsubscribe": [None]}, "list_unsubscribe: text, or a list of texts, not NoneType"),
+        ({"tags": 5}, "tags: text, or a list of texts, not int"),
+    ],
+)
+def test_values_of_another_type_are_named(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(MessageError, match=f"^{says}"):
+        Message(**fields)
+
+
+def test_parts_of_another_type_are_named() -> None:
+    with pytest.raises(MessageError, match="content: bytes or text, not int"):
+        RawPart(5)  # type: ignore[arg-type]
+    for make in (lambda: RawPart("\ud800"), lambda: Part(content="\ud800")):
+        with pytest.raises(MessageError, match=r"content: lone surrogate U\+D800 at position 0"):
+            make()
+    with pytest.raises(MessageError, match="disposition: attachment or inline"):
+        Part(content=b"", disposition={})  # type: ignore[arg-type]
+    with pytest.raises(MessageError, match="content_id: text, not int"):
+        Part(content=b"", content_id=5)  # type: ignore[arg-type]
+    with pytest.raises(MessageError, match="calendar: 5 is not an iTIP method"):
+        Calendar(content="x", method=5)  # type: ignore[arg-type]
+    assert Dsn(notify="success").notify == {"success"}
 
 
 def status(address: str, outcome: Any, *, permanent: bool | None = None) -> RecipientStatus:

@@ -103,6 +103,20 @@ def test_abilities_of_the_session_are_used() -> None:
     assert data in bytes(binary)
 
 
+def test_multiparts_say_what_their_parts_need() -> None:
+    """RFC 2045 §6.4: a relay that converts messages reads it there."""
+    eight: frozenset[Need] = frozenset({"8bitmime"})
+    parsed = message_from_bytes(bytes(made(text="Привет\n", html="<p>Привет", attachments=[PART], abilities=eight)))
+    stated = [(part.get_content_type(), part["Content-Transfer-Encoding"]) for part in parsed.walk()]
+    assert stated == [
+        ("multipart/mixed", "8bit"), ("multipart/alternative", "8bit"), ("text/plain", "8bit"), ("text/html", "8bit"),
+        ("application/pdf", "base64"),
+    ]  # fmt: skip
+    binary = made(text="t", attachments=[PART], abilities=frozenset({"8bitmime", "binarymime"}))
+    assert dict(binary.headers)["Content-Transfer-Encoding"] == b"binary"
+    assert "Content-Transfer-Encoding" not in dict(made(text="t", attachments=[PART]).headers)
+
+
 def test_smtputf8_only_for_addresses_and_words_are_still_encoded() -> None:
     composed = made(to=[Address("почта@example.org", "Имя")], subject="Тема")
     head = bytes(composed).partition(b"\r\n\r\n")[0]
@@ -115,8 +129,8 @@ def test_smtputf8_only_for_addresses_and_words_are_still_encoded() -> None:
 @pytest.mark.parametrize(
     ("priority", "lines"),
     [
-        ("high", [b"X-Priority: 1 (Highest)", b"Importance: High"]),
-        ("low", [b"X-Priority: 5 (Lowest)", b"Importance: Low"]),
+        ("high", [b"X-Priority: 1 (Highest)", b"Importance: High", b"Priority: urgent"]),
+        ("low", [b"X-Priority: 5 (Lowest)", b"Importance: Low", b"Priority: non-urgent"]),
         ("normal", []),
     ],
 )
@@ -147,6 +161,13 @@ def test_structured_values_stay_whole() -> None:
 )
 def test_dates(moment: datetime, written: str) -> None:
     assert date_time(moment) == written
+
+
+@pytest.mark.parametrize("moment", [datetime.min, datetime.max])
+def test_dates_at_the_ends_of_time_are_refused(moment: datetime) -> None:
+    odd = timezone(timedelta(seconds=90 if moment == datetime.min else -90))
+    with pytest.raises(MessageError, match=r"^date: .* is not in the years 1 to 9999"):
+        made(date=moment.replace(tzinfo=odd))
 
 
 @pytest.mark.parametrize("missing", ["from_", "date", "message_id"])
@@ -241,6 +262,12 @@ def test_it_is_composed_for_the_port() -> None:
         (b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--c\r\n\r\nx\r\n--c--\r\n", "does not begin and end"),
         (b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n", "does not begin and end"),
         (b'Content-Type: multipart/mixed;\r\n boundary="b c"\r\n\r\n--b c\r\n\r\nx\r\n--b c--\r\n', None),
+        (b"Content-Type: multipart/mixed; boundary=b\r\nX-Own: 1\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n", None),
+        (b'Content-Type: multipart/mixed; x="a;boundary=q"; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n', None),
+        (
+            b"Content-Type: multipart/mixed; boundary=b; boundary=c\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n",
+            "names no boundary",
+        ),
         (b"Content-Type: multipart/mixed; boundary=b\r\n\r\npreamble\r\n--b\r\n\r\nx\r\n--b--\r\n", None),
     ],
 )
@@ -250,6 +277,42 @@ def test_ready_made_multiparts_have_their_boundary(part: bytes, says: str | None
     else:
         with pytest.raises(MessageError, match=says):
             made(text="x", attachments=[RawPart(part)])
+
+
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        (b"Content-Type: text/plain\r\ncontent-type: text/html", "two content-type fields"),
+        (b"Content-Transfer-Encoding:\r\n binary", "must be 7bit, 8bit"),
+        (b"Content-Type : text/html", "is not a header field"),
+        (b"Content-Type: text/html\r\n \t", "is not a header field"),
+        (b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64", "must not be encoded"),
+        (b"Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: BASE64", "must not be encoded"),
+        (b"Content-Transfer-Encoding:\r\n\t8bit", None),
+        (b"Content-Type:\r\n text/html;\r\n\tcharset=utf-8\r\nContent-Transfer-Encoding: 8BIT", None),
+    ],
+)
+def test_ready_made_headers_read_one_way_only(head: bytes, says: str | None) -> None:
+    part = RawPart(head + b"\r\n\r\n" + ("Grüße" if says is None else "x").encode())
+    if says is None:
+        assert made(text="x", attachments=[part]).needs == {"8bitmime"}
+    else:
+        with pytest.raises(MessageError, match=says):
+            made(text="x", attachments=[part])
+
+
+@pytest.mark.parametrize(
+    ("data", "content"),
+    [
+        ("QUJD", b"ABC"), ("QUI", b"AB"), ("QQ==", b"A"), ("QU JD%0A", b"ABC"), ("QUJD&#10;QUJD", b"ABCABC"), ("QU&#43;v", b"AO\xaf"),
+        ("QUJ@D", None), ("QUJ-", None), ("QQ==QQ==", None), ("Q", None), ("", None),
+    ],
+)  # fmt: skip
+def test_images_are_read_as_browsers_do(data: str, content: bytes | None) -> None:
+    """Octets that are no base64 are not passed over: the image would be another one."""
+    html = f'<img src="data:image/png;base64,{data}">'
+    found = [part for part in message_from_bytes(bytes(made(html=html, text="t"))).walk() if part["Content-ID"]]
+    assert [part.get_payload(decode=True) for part in found] == ([] if content is None else [content])
 
 
 def test_the_derived_text_is_the_same_for_services_that_compose_by_themselves() -> None:

@@ -103,12 +103,12 @@ class TestMessage:
 
     async def test_priority_headers(self) -> None:
         for priority, wanted in (
-            ("high", ("1 (Highest)", "High")),
-            ("low", ("5 (Lowest)", "Low")),
-            ("normal", (None, None)),
+            ("high", ("1 (Highest)", "High", "urgent")),
+            ("low", ("5 (Lowest)", "Low", "non-urgent")),
+            ("normal", (None, None, None)),
         ):
             message = await arrived({"priority": priority})
-            assert (message["X-Priority"], message["Importance"]) == wanted
+            assert (message["X-Priority"], message["Importance"], message["Priority"]) == wanted
             assert message["X-MSMail-Priority"] is None
 
 

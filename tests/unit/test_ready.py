@@ -69,6 +69,8 @@ def test_its_own_id_and_date_stay() -> None:
         (LETTER.replace(b"bo@y.org", b"team: bo@y.org;"), "envelope of your own"),
         (LETTER.replace(b"From: Ann <ann@x.org>\r\n", b""), "no From"),
         (b"From: ann@x.org\r\nSubject: Hi\r\n\r\nHello\r\n", "recipients"),
+        (LETTER.replace(b"Ann <ann@x.org>", b""), "From field names nobody"),
+        (b"Sender: ,\r\n" + LETTER, "Sender field names nobody"),
     ],
 )
 def test_what_cannot_be_sent_is_refused(data: bytes, wanted: str) -> None:
@@ -80,6 +82,16 @@ def test_an_envelope_of_its_own_needs_no_readable_recipients() -> None:
     envelope = Envelope(sender=None, recipients=("bo@y.org",))
     message, _ = made(LETTER.replace(b"bo@y.org", b"team: bo@y.org;"), envelope=envelope)
     assert message.envelope == envelope
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\r\n\r\n"])
+def test_a_message_may_have_no_body(end: bytes) -> None:
+    head = LETTER.partition(b"\r\n\r\n")[0]
+    composed = made(head + end)[1]
+    octets = bytes(composed)
+    assert octets.endswith(b"\r\n\r\n")
+    assert octets.count(b"\r\n\r\n") == 1
+    assert composed.size == len(octets)
 
 
 def test_needs_are_those_of_the_octets() -> None:

@@ -142,7 +142,7 @@ async def test_everything_arrives_where_postmark_looks_for_it(service: PostmarkS
     assert (mail["HtmlBody"], mail["TextBody"], mail["Subject"]) == ("<p>Grüße</p>", "Grüße", "Grüße")
     assert {one["Name"]: one["Value"] for one in mail["Headers"]} == {
         "X-Order": "7", "Message-ID": "<1@example.org>", "X-PM-KeepID": "true", "In-Reply-To": "<0@example.org>",
-        "X-Priority": "1 (Highest)", "Importance": "High", "List-Unsubscribe": "<https://example.org/u>",
+        "X-Priority": "1 (Highest)", "Importance": "High", "Priority": "urgent", "List-Unsubscribe": "<https://example.org/u>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
     }  # fmt: skip
     assert mail["Attachments"] == [

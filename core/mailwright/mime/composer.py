@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from mailwright.errors import MessageError
 from mailwright.mime.composed import ComposedMessage, Offload, total
-from mailwright.mime.fields import check_block, check_fields, date_time, fold, mailboxes, unstructured
+from mailwright.mime.fields import author, check_fields, date_time, fold, header_block, mailboxes, unstructured
 from mailwright.mime.images import extract_images
 from mailwright.mime.parts import part_leaf
 from mailwright.mime.raw import raw_leaf
-from mailwright.mime.transfer import encode_text, unified
-from mailwright.mime.tree import Leaf, Multi, Node, content_type_field, needs_of, segments, verbatim_bodies
+from mailwright.mime.transfer import Encoding, encode_text, unified
+from mailwright.mime.tree import Leaf, Multi, Node, multipart_fields, needs_of, segments, verbatim_bodies
 from mailwright.model import Message, Part, Priority, RawPart
 from mailwright.ports import Need
 
 _PRIORITY: Final = {
-    Priority.HIGH: ("X-Priority: 1 (Highest)", "Importance: High"),
-    Priority.LOW: ("X-Priority: 5 (Lowest)", "Importance: Low"),
+    Priority.HIGH: ("X-Priority: 1 (Highest)", "Importance: High", "Priority: urgent"),
+    Priority.LOW: ("X-Priority: 5 (Lowest)", "Importance: Low", "Priority: non-urgent"),
 }
 _TRIES: Final = 8
 _STRUCTURED: Final = 900  # stretches of other people's header fields stay whole up to this
@@ -59,15 +60,12 @@ def compose(
         fields += root.fields
     else:
         boundary = _fresh_boundary(root, token)
-        fields.append(content_type_field(root, boundary))
+        fields += multipart_fields(root, boundary)
     needs = needs_of(root)
-    text = "\r\n".join(fields)
-    if text.isascii():
-        head = text.encode()
-    else:
-        head = _smtputf8(message, text, bcc=bcc)
+    head = header_block(fields)
+    if not head.isascii():
+        _check_smtputf8(message, head.decode(), bcc=bcc)
         needs |= {"smtputf8"}
-    check_block(head, fields=len(fields))
     body = segments(root, boundary)
     return ComposedMessage(message.message_id, total(head, body), needs, head, body, root, offload)
 
@@ -87,10 +85,11 @@ def _derived(html: str) -> str | None:
 
 def _fields(message: Message, *, bcc: bool) -> list[str]:
     """The top header block without the root's Content-* fields."""
-    assert message.from_ is not None and message.date is not None  # noqa: PT018 - compose has looked
-    fields = [mailboxes("From", (message.from_,))]
-    if message.sender is not None:
-        fields.append(mailboxes("Sender", (message.sender,)))
+    from_, sender = message.from_, message.sender
+    assert from_ is not None and message.date is not None  # noqa: PT018 - compose has looked
+    fields = [author("From", from_.name, from_.email)]
+    if sender is not None:
+        fields.append(author("Sender", sender.name, sender.email))
     if message.reply_to:
         fields.append(mailboxes("Reply-To", message.reply_to))
     if message.to:
@@ -101,7 +100,7 @@ def _fields(message: Message, *, bcc: bool) -> list[str]:
         fields.append(mailboxes("Bcc", message.bcc))
     if message.subject:
         fields.append(unstructured("Subject", message.subject))
-    fields += (f"Date: {date_time(message.date)}", f"Message-ID: {message.message_id}")
+    fields += (f"Date: {date_time(message.date)}", f"Message-ID: {message.message_id}", "MIME-Version: 1.0")
     if message.in_reply_to:
         fields.append(fold("In-Reply-To", message.in_reply_to))
     if message.references:
@@ -112,8 +111,8 @@ def _fields(message: Message, *, bcc: bool) -> list[str]:
         fields += _list_fields(message)
     if message.auto_submitted:
         fields.append(f"Auto-Submitted: {message.auto_submitted}")
-    fields += [unstructured(name, value, longest=_STRUCTURED) for name, value in message.headers]
-    fields.append("MIME-Version: 1.0")
+    if message.headers:
+        fields += [unstructured(name, value, longest=_STRUCTURED) for name, value in message.headers]
     return fields
 
 
@@ -130,7 +129,7 @@ def _list_fields(message: Message) -> list[str]:
     return fields
 
 
-def _smtputf8(message: Message, text: str, *, bcc: bool) -> bytes:
+def _check_smtputf8(message: Message, text: str, *, bcc: bool) -> None:
     """Only addresses may bring non-ASCII characters into the header block (RFC 6532)."""
     written = (
         message.from_,
@@ -144,7 +143,6 @@ def _smtputf8(message: Message, text: str, *, bcc: bool) -> bytes:
     if found := next((char for char in text if not char.isascii() and char not in allowed), None):
         msg = f"headers: U+{ord(found):04X} was not encoded; the message is refused"
         raise MessageError(msg)
-    return text.encode()
 
 
 def _tree(message: Message, token: Callable[[], str], *, eight_bit: bool, binary: bool) -> Node:
@@ -200,17 +198,16 @@ def _body(message: Message, html: str | None, related: tuple[Leaf, ...], *, eigh
 
 
 def _text_leaf(field: str, subtype: str, text: str, *, eight_bit: bool, parameter: str = "") -> Leaf:
-    data = unified(text)
-    encoding, body = encode_text(data, eight_bit=eight_bit)
-    fields = (f"Content-Type: text/{subtype}; charset=utf-8{parameter}", f"Content-Transfer-Encoding: {encoding}")
+    encoding, body, size = encode_text(unified(text), eight_bit=eight_bit)
+    fields = _text_fields(subtype, parameter, encoding)
     if parameter:
         check_fields(fields, field=field)
-    return Leaf(
-        fields,
-        body,
-        (f"text/{subtype}", len(data), None, None),
-        encoding,
-    )
+    return Leaf(fields, body, (f"text/{subtype}", size, None, None), encoding)
+
+
+@lru_cache(maxsize=64, typed=True)
+def _text_fields(subtype: str, parameter: str, encoding: Encoding) -> tuple[str, str]:
+    return f"Content-Type: text/{subtype}; charset=utf-8{parameter}", f"Content-Transfer-Encoding: {encoding}"
 
 
 def _fresh_boundary(root: Multi, token: Callable[[], str]) -> str:

@@ -90,11 +90,8 @@ def unstructured(name: str, text: str, *, longest: int = WIDTH - 1) -> str:
 
 def mailboxes(name: str, addresses: Sequence[Address]) -> str:
     """A field of mailboxes separated by commas, folded between them and between the words of a name."""
-    found = [_mailbox(address) for address in addresses]
-    if len(found) == 1:
-        line = f"{name}: {' '.join(found[0])}"
-    else:
-        line = f"{name}: {', '.join([' '.join(tokens) for tokens in found])}"
+    found = [_mailbox(address.name, address.email) for address in addresses]
+    line = f"{name}: {', '.join([' '.join(tokens) for tokens in found])}"
     if len(line) <= WIDTH:
         return line
     tokens: list[str] = []
@@ -105,8 +102,13 @@ def mailboxes(name: str, addresses: Sequence[Address]) -> str:
     return fold(name, tokens)
 
 
-def _mailbox(address: Address) -> list[str]:
-    name, email = address.name, address.email
+@lru_cache(maxsize=64, typed=True)
+def author(field: str, name: str, email: str) -> str:
+    """A field of one mailbox; the same authors write again and again."""
+    return fold(field, _mailbox(name, email))
+
+
+def _mailbox(name: str, email: str) -> list[str]:
     if not name:
         return [email if email[0] != '"' and email.isascii() else f"<{email}>"]
     if name.isascii() and len(name) <= _MAX_NAME and "=?" not in name:
@@ -115,10 +117,7 @@ def _mailbox(address: Address) -> list[str]:
         # Many readers do not undo quoted-pairs: a name with one is encoded, which all of them decode.
         if '"' not in name and "\\" not in name and "  " not in name and name[0] != " " and name[-1] != " ":
             return [f'"{name}"', f"<{email}>"]
-    return [*_encoded_name(name), f"<{email}>"]
-
-
-_encoded_name: Final = lru_cache(maxsize=64)(encoded_words)  # the same authors write again and again
+    return [*encoded_words(name), f"<{email}>"]
 
 
 def date_time(moment: datetime) -> str:
@@ -128,7 +127,11 @@ def date_time(moment: datetime) -> str:
     else:
         minutes, rest = divmod(moment.utcoffset() or _NO_OFFSET, _MINUTE)
         if rest:  # a zone of odd seconds cannot be written
-            return date_time(moment.astimezone(UTC))
+            try:
+                return date_time(moment.astimezone(UTC))
+            except OverflowError:
+                msg = f"date: {moment.isoformat()} is not in the years 1 to 9999 in UTC"
+                raise MessageError(msg) from None
         zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
     day = _day(moment.toordinal())
     return f"{day} {_TWO[moment.hour]}:{_TWO[moment.minute]}:{_TWO[moment.second]} {zone}"
@@ -140,6 +143,22 @@ def _day(ordinal: int) -> str:
     return f"{shown[:3]}, {shown[8:10].replace(' ', '0')} {shown[4:7]} {shown[20:]}"
 
 
+def header_block(fields: Sequence[str]) -> bytes:
+    """Write fields under one another, CRLF between them, and make sure that nothing else comes with them.
+
+    Raises:
+        MessageError: As `check_block`.
+    """
+    text = "\r\n".join(fields)
+    block = text.encode()
+    # Mostly no field is folded: then the only CR and LF are those just written.
+    ends = len(fields) - 1
+    flat = text.count("\n") == ends == text.count("\r") and min(fields) > "!" and len(block) <= MAX_LINE
+    if not flat or "\0" in text:
+        check_block(block, fields=len(fields))
+    return block
+
+
 def check_fields(fields: Sequence[str], *, field: str) -> None:
     """The same for a part's header fields, which are ASCII always.
 
@@ -147,8 +166,8 @@ def check_fields(fields: Sequence[str], *, field: str) -> None:
         MessageError: Names `field`.
     """
     try:
-        check_block("\r\n".join(fields).encode("ascii"), fields=len(fields))
-    except UnicodeEncodeError:
+        header_block(fields).decode("ascii")
+    except UnicodeDecodeError:
         msg = f"{field}: a header of the part was not encoded; the message is refused"
         raise MessageError(msg) from None
     except MessageError as error:

@@ -13,6 +13,7 @@ _BEFORE: Final = re.compile(r"""(?:(?:\bsrc|\bbackground)\s{0,8}=\s{0,8}|\burl\(
 _SCHEME: Final = re.compile("data:image/")
 _TYPE: Final = re.compile(r"data:(image/[a-z0-9.+-]{1,64})((?:;[a-z0-9=.-]{1,64})*)", re.IGNORECASE)
 _UNQUOTED_END: Final = re.compile(r"[\s\"'>)]")
+_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _LOOK_BACK: Final = 32
 _HEADER: Final = 300
 
@@ -62,7 +63,10 @@ def _content(data: str, *, base64: bool) -> bytes | None:
 
     try:
         if base64:
-            return a2b_base64("".join(data.split()) if "%" not in data else unquote_to_bytes(data))
+            digits = b"".join(unquote_to_bytes(unescape(data)).split()).rstrip(b"=")
+            if digits.translate(None, _BASE64):  # `a2b_base64` would pass over them
+                return None
+            return a2b_base64(digits + b"=" * (-len(digits) % 4))
         return unquote_to_bytes(unescape(data))  # an SVG as text; in HTML its & stands as &amp;
     except (Error, ValueError):
         return None

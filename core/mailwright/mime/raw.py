@@ -10,10 +10,11 @@ from mailwright.mime.transfer import Encoding, check_verbatim
 from mailwright.mime.tree import Leaf
 from mailwright.model import RawPart
 
-_FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:")
-_ENCODING: Final = re.compile(rb"^content-transfer-encoding[ \t]*:[ \t]*([!-~]+)", re.IGNORECASE | re.MULTILINE)
-_BOUNDARY: Final = re.compile(rb';\s*boundary\s*=\s*(?:"([^"]{1,70})"|([^\s";]{1,70}))', re.IGNORECASE)
-_TYPE: Final = re.compile(rb"^content-type[ \t]*:(?:\s*)([!-:<-~]+)", re.IGNORECASE | re.MULTILINE)
+_FIELD: Final = re.compile(rb"([!-9;-~]+):[ \t]*(.*)", re.DOTALL)
+_PARAMETER: Final = re.compile(rb';\s*([^\s=;"]++)\s*=\s*("[^"]*+"|[^\s;"]*+)')
+_ENCODED: Final = frozenset({b"quoted-printable", b"base64"})
+_COMPOSITE: Final = ("multipart/", "message/")
+_MAX_BOUNDARY: Final = 70  # RFC 2046 §5.1.1
 
 
 def raw_leaf(part: RawPart, *, field: str) -> Leaf:
@@ -39,40 +40,56 @@ def raw_leaf(part: RawPart, *, field: str) -> Leaf:
         if not separator:
             msg = f"{field}: no empty line between the part's header fields and its body"
             raise MessageError(msg)
-    for index, line in enumerate(head.split(b"\r\n") if head else ()):
-        if (line[:1] in (b" ", b"\t") and index and line.strip()) or _FIELD.match(line):
-            continue
-        msg = f"{field}: {line[:60]!r} is not a header field"
+    values = _values(head, field)
+    encoding = _encoding(values, data, field)
+    content_type = values.get(b"content-type", b"text/plain").partition(b";")[0].strip().decode("ascii").lower()
+    if content_type.startswith(_COMPOSITE) and values.get(b"content-transfer-encoding", b"").lower() in _ENCODED:
+        msg = f"{field}: {content_type} must not be encoded (RFC 2045 §6.4)"
         raise MessageError(msg)
-    if not head.isascii():
-        msg = f"{field}: header fields must be ASCII"
-        raise MessageError(msg)
-    encoding = _encoding(head, data, field)
-    kind = _TYPE.search(head)
-    content_type = kind.group(1).decode().lower() if kind else "text/plain"
     if content_type.startswith("multipart/"):
-        _check_boundary(head, data, field)
+        _check_boundary(values[b"content-type"], data[len(head) :], field)
     return Leaf((), data, (content_type, len(data) - len(head), None, None), encoding)
 
 
-def _check_boundary(head: bytes, data: bytes, field: str) -> None:
+def _values(head: bytes, field: str) -> dict[bytes, bytes]:
+    """Unfolded values by lower-case name; what says what the part is stands there once, or readers would disagree."""
+    found: dict[bytes, bytes] = {}
+    if not head.isascii():
+        msg = f"{field}: header fields must be ASCII"
+        raise MessageError(msg)
+    unfolded = head.replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t")
+    if blank := [line for line in head.split(b"\r\n") if not line.strip()] if head else []:
+        msg = f"{field}: {blank[0][:60]!r} is not a header field"
+        raise MessageError(msg)
+    for line in unfolded.split(b"\r\n") if head else ():
+        match = _FIELD.fullmatch(line)
+        if match is None:
+            msg = f"{field}: {line[:60]!r} is not a header field"
+            raise MessageError(msg)
+        name = match.group(1).lower()
+        if name in found and name.startswith(b"content-"):
+            msg = f"{field}: two {match.group(1).decode()} fields; readers would disagree about which one counts"
+            raise MessageError(msg)
+        found[name] = match.group(2).strip()
+    return found
+
+
+def _check_boundary(content_type: bytes, body: bytes, field: str) -> None:
     """A multipart part names its boundary, and its body begins and ends with it (RFC 2046 §5.1.1)."""
-    found = _BOUNDARY.search(head.replace(b"\r\n", b""))
-    if found is None:
+    named = [text.strip(b'"') for name, text in _PARAMETER.findall(content_type) if name.lower() == b"boundary"]
+    if len(named) != 1 or not 1 <= len(named[0]) <= _MAX_BOUNDARY:
         msg = f"{field}: multipart, but its Content-Type names no boundary"
         raise MessageError(msg)
-    delimiter = b"\r\n--" + (found.group(1) or found.group(2))
-    body = data[len(head) :]
+    delimiter = b"\r\n--" + named[0]
     if delimiter not in body or delimiter + b"--" not in body:
-        msg = f"{field}: its boundary {delimiter[4:].decode()!r} does not begin and end parts in its body"
+        msg = f"{field}: its boundary {named[0].decode()!r} does not begin and end parts in its body"
         raise MessageError(msg)
 
 
-def _encoding(head: bytes, data: bytes, field: str) -> Encoding:
+def _encoding(values: dict[bytes, bytes], data: bytes, field: str) -> Encoding:
     """What needs the part makes: its own encoding says nothing about boundaries in it."""
-    found = _ENCODING.findall(head)
-    encoding = found[0].lower() if found else b"7bit"
-    if len(found) > 1 or encoding not in {b"7bit", b"8bit", b"quoted-printable", b"base64"}:
+    encoding = values.get(b"content-transfer-encoding", b"7bit").lower()
+    if encoding not in {b"7bit", b"8bit", *_ENCODED}:
         msg = f"{field}: Content-Transfer-Encoding must be 7bit, 8bit, quoted-printable or base64"
         raise MessageError(msg)
     if encoding != b"8bit" and not data.isascii():

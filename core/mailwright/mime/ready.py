@@ -77,7 +77,8 @@ def ready(
     if b"\r" not in data:
         data = data.replace(b"\n", b"\r\n")
     check_verbatim(data, field="message")
-    head, _, body = data.removesuffix(b"\r\n").partition(b"\r\n\r\n")
+    head, _, body = data.partition(b"\r\n\r\n")
+    head, body = head.removesuffix(b"\r\n"), body.removesuffix(b"\r\n")
     fields = _fields(head)
     _check_once(fields)
     values = {name.lower(): value for name, value in fields}
@@ -95,7 +96,7 @@ def ready(
     message = _known(known, from_=from_, date=date, envelope=envelope or _envelope(values, from_))
     leaf = Leaf((), body, (_content_type(values), len(body), None, None), "7bit" if body.isascii() else "8bit")
     needs = needs_of(leaf) | _header_needs(block)
-    segments = (b"\r\n%b\r\n" % body,)
+    segments = (b"\r\n\r\n%b\r\n" % body if body else b"\r\n\r\n",)
     composed = ComposedMessage(known, total(block, segments), needs, block, segments, leaf)
     return message, composed
 
@@ -130,7 +131,7 @@ def _written(line: str) -> Field:
 
 def _author(values: dict[str, bytes], author: Address | None) -> Address:
     if "from" in values:
-        return next(_addresses("From", values["from"]))
+        return _first("From", values["from"])
     if author is None:
         msg = "message: no From field, and neither the connection nor its credential names an author"
         raise MessageError(msg)
@@ -138,11 +139,18 @@ def _author(values: dict[str, bytes], author: Address | None) -> Address:
 
 
 def _envelope(values: dict[str, bytes], from_: Address) -> Envelope:
-    sender = next(_addresses("Sender", values["sender"])) if "sender" in values else from_
+    sender = _first("Sender", values["sender"]) if "sender" in values else from_
     recipients = [
         address for name in ("to", "cc", "bcc") if name in values for address in _addresses(name.title(), values[name])
     ]
     return Envelope(sender=sender, recipients=recipients)
+
+
+def _first(name: str, value: bytes) -> Address:
+    for address in _addresses(name, value):
+        return address
+    msg = f"message: the {name} field names nobody"
+    raise AddressError(msg)
 
 
 def _addresses(name: str, value: bytes) -> Iterator[Address]:

@@ -30,7 +30,7 @@ class Structure:
     children: tuple[Structure, ...] = ()
 
 
-@frozen
+@frozen(slots=False)  # without slots making one takes half the time
 class Leaf:
     """A part with content.
 
@@ -88,11 +88,16 @@ def needs_of(node: Node) -> frozenset[Need]:
     return frozenset().union(*[needs_of(child) for child in node.children])
 
 
-def content_type_field(node: Multi, token: str) -> str:
-    """Content-Type of a multipart. ``=_`` occurs neither in base64 nor in quoted-printable (RFC 2045 §6.7)."""
+def multipart_fields(node: Multi, token: str) -> tuple[str, ...]:
+    """Header fields of a multipart. ``=_`` occurs neither in base64 nor in quoted-printable (RFC 2045 §6.7)."""
     # RFC 2387 §3.1: the type of the root
     kind = ' type="text/html";' if node.subtype == "related" else ""
-    return f'Content-Type: multipart/{node.subtype};{kind}\r\n boundary="{boundary(node, token)}"'
+    content_type = f'Content-Type: multipart/{node.subtype};{kind}\r\n boundary="{boundary(node, token)}"'
+    needs = needs_of(node)
+    if not needs:
+        return (content_type,)
+    # RFC 2045 §6.4: as unrestricted as the least restricted part
+    return content_type, f"Content-Transfer-Encoding: {'binary' if 'binarymime' in needs else '8bit'}"
 
 
 def boundary(node: Multi, token: str) -> str:
@@ -101,15 +106,15 @@ def boundary(node: Multi, token: str) -> str:
 
 
 def segments(root: Node, token: str) -> tuple[Segment, ...]:
-    """All octets behind the top header block: the empty line, bodies, delimiters; neighbours joined."""
+    """All octets behind the last header line: its end, the empty line, bodies, delimiters; neighbours joined."""
     if isinstance(root, Multi):
-        pieces: list[Segment] = [b"\r\n"]
+        pieces: list[Segment] = [b"\r\n\r\n"]
         _write(root, token, pieces)
         return tuple(_joined(pieces))
     body = root.body
     if not isinstance(body, bytes):
-        return b"\r\n", body
-    return (b"\r\n" + body if not body or body.endswith(b"\r\n") else b"\r\n%b\r\n" % body,)
+        return b"\r\n\r\n", body
+    return (b"\r\n\r\n" + body if not body or body.endswith(b"\r\n") else b"\r\n\r\n%b\r\n" % body,)
 
 
 def _write(node: Multi, token: str, pieces: list[Segment]) -> None:
@@ -117,7 +122,8 @@ def _write(node: Multi, token: str, pieces: list[Segment]) -> None:
     before = ""
     for child in node.children:
         if isinstance(child, Multi):
-            pieces.append(f"{before}{delimiter}\r\n{content_type_field(child, token)}\r\n\r\n".encode())
+            fields = "\r\n".join((*multipart_fields(child, token), "", ""))
+            pieces.append(f"{before}{delimiter}\r\n{fields}".encode())
             _write(child, token, pieces)
         else:
             fields = "\r\n".join((*child.fields, "", "")) if child.fields else ""

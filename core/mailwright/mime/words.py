@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from binascii import b2a_base64
+from binascii import b2a_base64, b2a_qp
 from typing import Final
 
 LIMIT: Final = 75  # octets of one word, RFC 2047 §2
@@ -14,7 +14,7 @@ _SINGLE: Final = bytes((*_LITERAL, 0x20))  # one octet each in Q
 _Q: Final = tuple("_" if byte == 0x20 else chr(byte) if byte in _LITERAL else f"={byte:02X}" for byte in range(256))
 _OCTET: Final = tuple(bytes((octet,)) for octet in range(256))
 _ESCAPE: Final = tuple(b"=%02X" % octet for octet in range(256))
-_EQUALS: Final = 0x3D
+_LEFT_TO_QP: Final = bytes((0x3D, 0x5F, *range(0x7F, 0x100)))  # `b2a_qp` escapes these, and blanks as "_"
 _ROOM: Final = LIMIT - _OVERHEAD
 _NARROW: Final = 24  # less than this is no room for two characters of four octets
 
@@ -38,7 +38,7 @@ def encoded_words(text: str, *, first: int = LIMIT) -> list[str]:
     escaped = data.translate(None, _SINGLE)
     quoted = len(data) + 2 * len(escaped)
     if quoted <= based and quoted <= room:
-        return [f"=?utf-8?Q?{_quoted(data, {*escaped})}?="]
+        return [f"=?utf-8?Q?{_quoted(data, escaped)}?="]
     if based < quoted and based <= room:
         return [f"=?utf-8?B?{b2a_base64(data, newline=False).decode()}?="]
     if room < _NARROW:
@@ -48,14 +48,14 @@ def encoded_words(text: str, *, first: int = LIMIT) -> list[str]:
     return _q_words(text, room)
 
 
-def _quoted(data: bytes, escaped: set[int]) -> str:
-    """One word in Q: a text in one language escapes few different octets."""
-    if _EQUALS in escaped:  # first: every escape brings another
-        escaped.remove(_EQUALS)
-        data = data.replace(b"=", b"=3D")
-    for octet in escaped:
-        data = data.replace(_OCTET[octet], _ESCAPE[octet])
-    return data.replace(b" ", b"_").decode()
+def _quoted(data: bytes, escaped: bytes) -> str:
+    """One word in Q, too short for `b2a_qp` to cut it."""
+    word = b2a_qp(data, istext=False, header=True)
+    if data.endswith(b" "):
+        word = word[:-3] + b"_"
+    for octet in {*escaped.translate(None, _LEFT_TO_QP)}:  # ASCII that may not stand in a phrase
+        word = word.replace(_OCTET[octet], _ESCAPE[octet])
+    return word.decode()
 
 
 def _q_words(text: str, room: int) -> list[str]:

@@ -149,8 +149,6 @@ def addresses(value: AnyAddresses) -> tuple[Address, ...]:
 
 def one_address(name: str, value: AnyAddresses) -> Address | None:
     """Take at most one address for the field called `name`."""
-    if value is None or type(value) is Address:
-        return value
     found = addresses(value)
     if len(found) > 1:
         msg = f"{name}: one address, not {len(found)}"

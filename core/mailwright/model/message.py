@@ -15,7 +15,7 @@ from mailwright.errors import MessageError
 from mailwright.model.address import Address, AnyAddresses, addresses, one_address
 from mailwright.model.delivery import Envelope
 from mailwright.model.settings import Settings
-from mailwright.model.text import check_body, check_header, check_text
+from mailwright.model.text import check_body, check_encodable, check_header, check_text
 
 _TOKEN = r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]+"  # noqa: S105 - RFC 2045 §5.1 token, not a credential
 _CONTENT_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}")
@@ -65,8 +65,8 @@ def _content_type(value: str | None) -> str | None:
 def _content_id(value: str | None) -> str | None:
     if value is None:
         return None
-    bare = value[1:-1] if value.startswith("<") and value.endswith(">") else value
-    if not _CONTENT_ID.fullmatch(bare):
+    bare = check_text("content_id", value).removeprefix("<").removesuffix(">")
+    if len(value) - len(bare) not in {0, 2} or not _CONTENT_ID.fullmatch(bare):
         msg = f"content_id: {value!r} is not an id such as logo or logo@example.org"
         raise MessageError(msg)
     return bare
@@ -81,7 +81,12 @@ def _description(value: str | None) -> str | None:
 
 
 def _octets(value: bytes | str) -> bytes:
-    return value.encode() if isinstance(value, str) else bytes(value)
+    if isinstance(value, str):
+        return check_encodable("content", value).encode()
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        msg = f"content: bytes or text, not {type(value).__name__}"
+        raise MessageError(msg)
+    return bytes(value)
 
 
 @frozen(kw_only=True)
@@ -112,10 +117,12 @@ class Part:
     def __attrs_post_init__(self) -> None:
         if isinstance(self.content, (bytearray, memoryview)):
             object.__setattr__(self, "content", bytes(self.content))
+        if isinstance(self.content, str):
+            check_encodable("content", self.content)
         if not isinstance(self.content, (bytes, str, Path, Content, Iterable, AsyncIterable)):
             msg = f"content: bytes, str, Path or an iterable of bytes, not {type(self.content).__name__}"
             raise MessageError(msg)
-        if self.disposition not in {None, "attachment", "inline"}:
+        if self.disposition not in (None, "attachment", "inline"):
             msg = f"disposition: attachment or inline, not {self.disposition!r}"
             raise MessageError(msg)
 
@@ -148,7 +155,7 @@ class Calendar:
 
     def __attrs_post_init__(self) -> None:
         check_body("calendar", self.content)
-        if not re.fullmatch(r"[A-Z-]{1,32}", self.method):
+        if not isinstance(self.method, str) or not re.fullmatch(r"[A-Z-]{1,32}", self.method):
             msg = f"calendar: {self.method!r} is not an iTIP method such as REQUEST"
             raise MessageError(msg)
         found = re.search(r"^METHOD:[ \t]*([A-Za-z-]*)", self.content, re.MULTILINE | re.IGNORECASE)
@@ -157,8 +164,8 @@ class Calendar:
             raise MessageError(msg)
 
 
-def _notifications(value: Iterable[Notification]) -> frozenset[Notification]:
-    return frozenset(value)
+def _notifications(value: Notification | Iterable[Notification]) -> frozenset[Notification]:
+    return frozenset([value] if isinstance(value, str) else value)
 
 
 @frozen(kw_only=True)
@@ -191,11 +198,11 @@ Attachment: TypeAlias = "Part | RawPart | Settings"
 
 
 def _from(value: AnyAddresses) -> Address | None:
-    return one_address("from", value)
+    return value if value is None or type(value) is Address else one_address("from", value)
 
 
 def _sender(value: AnyAddresses) -> Address | None:
-    return one_address("sender", value)
+    return value if value is None or type(value) is Address else one_address("sender", value)
 
 
 def _mailboxes(value: AnyAddresses) -> tuple[Address, ...]:
@@ -205,36 +212,79 @@ def _mailboxes(value: AnyAddresses) -> tuple[Address, ...]:
 def _header_pairs(value: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     if not value:
         return ()
+    return tuple([check_header(name, text) for name, text in _pairs("headers", value)])
+
+
+def _pairs(field: str, value: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     pairs = value.items() if isinstance(value, Mapping) else value
-    return tuple(check_header(name, text) for name, text in pairs)
+    if isinstance(pairs, str) or not isinstance(pairs, Iterable):
+        msg = f"{field}: a mapping, or a list of pairs of name and value, not {type(pairs).__name__}"
+        raise MessageError(msg)
+    found = tuple(pairs)
+    if any(not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in found):
+        msg = f"{field}: each must be a pair of name and value"
+        raise MessageError(msg)
+    return found
 
 
 def _message_id(value: str | None) -> str | None:
-    if value is None:
-        return None
+    return None if value is None else _id("message_id", value)
+
+
+def _id(field: str, value: str) -> str:
+    if not isinstance(value, str):
+        msg = f"{field}: text, not {type(value).__name__}"
+        raise MessageError(msg)
     text = value.strip(" ")
     text = text if text.startswith("<") else f"<{text}>"
     if len(text) > 900 or not _MESSAGE_ID.fullmatch(text):
-        msg = f"message_id: {value[:80]!r} is not an id such as <unique@example.org>"
+        msg = f"{field}: {value[:80]!r} is not an id such as <unique@example.org>"
         raise MessageError(msg)
     return text
 
 
-def _message_ids(value: str | Iterable[str]) -> tuple[str, ...]:
-    if not value:
-        return ()
+def _in_reply_to(value: str | Iterable[str]) -> tuple[str, ...]:
+    return _ids("in_reply_to", value) if value else ()
+
+
+def _references(value: str | Iterable[str]) -> tuple[str, ...]:
+    return _ids("references", value) if value else ()
+
+
+def _ids(field: str, value: str | Iterable[str]) -> tuple[str, ...]:
     items = value.split() if isinstance(value, str) else value
-    return tuple(found for item in items if (found := _message_id(item)))
+    if not isinstance(items, Iterable):
+        msg = f"{field}: message ids, not {type(items).__name__}"
+        raise MessageError(msg)
+    return tuple([_id(field, item) for item in items])
 
 
-def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+def _unsubscribe(value: str | Iterable[str]) -> tuple[str, ...]:
+    return _texts("list_unsubscribe", value) if value else ()
+
+
+def _tags(value: str | Iterable[str]) -> tuple[str, ...]:
+    return _texts("tags", value) if value else ()
+
+
+def _texts(field: str, value: str | Iterable[str]) -> tuple[str, ...]:
+    found = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+    for text in found:
+        if not isinstance(text, str):
+            msg = f"{field}: text, or a list of texts, not {type(text).__name__}"
+            raise MessageError(msg)
+    return found
 
 
 def _attachments(value: Iterable[Attachment] | Attachment) -> tuple[Attachment, ...]:
     if not value:
         return ()
-    items: tuple[Attachment, ...] = (value,) if isinstance(value, (Part, RawPart, Settings)) else tuple(value)
+    if isinstance(value, (Part, RawPart, Settings)):
+        value = (value,)
+    elif not isinstance(value, Iterable):
+        msg = f"attachments: a list, not {type(value).__name__}"
+        raise MessageError(msg)
+    items: tuple[Attachment, ...] = tuple(value)
     for index, item in enumerate(items):
         if not isinstance(item, (Part, RawPart, Settings)):
             msg = f"attachments[{index}]: a Part, RawPart or an attachment's settings, not {type(item).__name__}"
@@ -274,14 +324,17 @@ def _options(value: Mapping[str, Settings] | Iterable[tuple[str, Settings]]) -> 
 def _list_headers(value: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     if not value:
         return ()
-    pairs = tuple(value.items() if isinstance(value, Mapping) else value)
+    pairs = _pairs("list_headers", value)
+    if len({name for name, _ in pairs}) < len(pairs):
+        msg = "list_headers: each at most once (RFC 2369 §3)"
+        raise MessageError(msg)
     for name, text in pairs:
         if name not in _LIST_FIELDS:
             msg = f"list_headers: {name!r} is not one of {', '.join(_LIST_FIELDS)} (unsubscribe has its own field)"
             raise MessageError(msg)
         if name == "id":
-            if not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+", text):
-                msg = f"list_headers.id: {text[:80]!r} is not an id such as news.example.org (RFC 2919)"
+            if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+", text):
+                msg = f"list_headers.id: {str(text)[:80]!r} is not an id such as news.example.org (RFC 2919)"
                 raise MessageError(msg)
         else:
             _url(f"list_headers.{name}", text, "https:", "http:", "mailto:")
@@ -341,33 +394,49 @@ class Message:
     headers: tuple[tuple[str, str], ...] = field(default=(), converter=_header_pairs)
     message_id: str | None = field(default=None, converter=_message_id)
     date: datetime | None = None
-    in_reply_to: tuple[str, ...] = field(default=(), converter=_message_ids)
-    references: tuple[str, ...] = field(default=(), converter=_message_ids)
-    list_unsubscribe: tuple[str, ...] = field(default=(), converter=_texts)
+    in_reply_to: tuple[str, ...] = field(default=(), converter=_in_reply_to)
+    references: tuple[str, ...] = field(default=(), converter=_references)
+    list_unsubscribe: tuple[str, ...] = field(default=(), converter=_unsubscribe)
     one_click: bool = False
     list_headers: tuple[tuple[str, str], ...] = field(default=(), converter=_list_headers)
     auto_submitted: Literal["auto-generated", "auto-replied"] | None = None
     envelope: Envelope | None = None
     dsn: Dsn | None = None
     require_tls: bool = False
-    tags: tuple[str, ...] = field(default=(), converter=_texts)
+    tags: tuple[str, ...] = field(default=(), converter=_tags)
     options: tuple[tuple[str, Settings], ...] = field(default=(), converter=_options)
 
     def __attrs_post_init__(self) -> None:
-        _require_text("subject", self.subject)
         check_text("subject", self.subject)
-        if self.html is not None:
-            _require_text("html", self.html)
-            check_body("html", self.html)
-        if self.text is not None and self.text is not False:
-            _require_text("text", self.text)
-            check_body("text", self.text)
-        if self.text is False and self.html is None:
-            msg = "text: false means HTML only, but there is no html"
-            raise MessageError(msg)
-        if self.date is not None and (not isinstance(self.date, datetime) or self.date.utcoffset() is None):
+        html, text, date = self.html, self.text, self.date
+        if html is not None:
+            check_body("html", html)
+        if text is False:
+            if html is None:
+                msg = "text: false means HTML only, but there is no html"
+                raise MessageError(msg)
+        elif text is not None:
+            check_body("text", text)
+        if date is not None and (not isinstance(date, datetime) or date.utcoffset() is None):
             msg = "date: a datetime with a time zone"
             raise MessageError(msg)
+        if self.list_unsubscribe or self.one_click:
+            self._check_unsubscribe()
+        if self.auto_submitted is not None and self.auto_submitted not in ("auto-generated", "auto-replied"):
+            msg = f"auto_submitted: auto-generated or auto-replied, not {self.auto_submitted!r}"
+            raise MessageError(msg)
+
+        if self.calendar is not None or self.envelope is not None or self.dsn is not None:
+            self._check_kinds()
+
+    def _check_kinds(self) -> None:
+        for name, kind in (("calendar", Calendar), ("envelope", Envelope), ("dsn", Dsn)):
+            found = getattr(self, name)
+            if found is not None and not isinstance(found, kind):
+                msg = f"{name}: {kind.__name__}, not {type(found).__name__}"
+                raise MessageError(msg)
+
+    def _check_unsubscribe(self) -> None:
         for url in self.list_unsubscribe:
             _url("list_unsubscribe", url, "https:", "mailto:", "http:")
         if self.one_click:
@@ -375,9 +444,6 @@ class Message:
             if schemes.count("https") != 1 or "http" in schemes:
                 msg = "one_click: list_unsubscribe must hold one https: URL and no http: URL (RFC 8058 §3.1)"
                 raise MessageError(msg)
-        if self.auto_submitted not in {None, "auto-generated", "auto-replied"}:
-            msg = f"auto_submitted: auto-generated or auto-replied, not {self.auto_submitted!r}"
-            raise MessageError(msg)
 
     @property
     def recipients(self) -> tuple[Address, ...]:
@@ -396,9 +462,3 @@ class Message:
     def replace(self, **changes: object) -> Message:
         """A copy with other values, checked like a new one."""
         return evolve(self, **changes)  # type: ignore[arg-type]
-
-
-def _require_text(name: str, value: object) -> None:
-    if not isinstance(value, str):
-        msg = f"{name}: text, not {type(value).__name__}"
-        raise MessageError(msg)

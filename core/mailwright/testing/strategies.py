@@ -136,7 +136,11 @@ def attachments(draw: st.DrawFn) -> Part:
     kind = draw(st.sampled_from([None, "application/pdf", "image/png", "text/plain", "text/csv"]))
     name = draw(st.none() | filenames().filter(lambda text: not text.lower().endswith(".eml")))
     return Part(
-        content=content, filename=name, content_type=kind, description=draw(st.none() | header_text(max_size=60))
+        content=content,
+        filename=name,
+        content_type=kind,
+        disposition=draw(st.sampled_from([None, "attachment", "inline"])),
+        description=draw(st.none() | header_text(max_size=60)),
     )
 
 
@@ -147,6 +151,7 @@ def inline_images(draw: st.DrawFn) -> Part:
         content=draw(st.binary(min_size=1, max_size=100)),
         content_type=draw(st.sampled_from(["image/png", "image/svg+xml"])),
         content_id=draw(st.from_regex(r"[a-z0-9]{1,20}(@[a-z]{1,10}\.example)?", fullmatch=True)),
+        disposition=draw(st.sampled_from([None, "inline", "attachment"])),
         filename=draw(st.none() | st.just("logo.png")),
     )
 
@@ -220,7 +225,7 @@ def messages(draw: st.DrawFn, *, eai: bool = False) -> Message:
         reply_to=draw(people),
         subject=draw(header_text()),
         html=html,
-        text=draw(st.none() | bodies()),
+        text=draw(st.none() | bodies() | (st.nothing() if html is None else st.just(False))),
         attachments=draw(st.lists(parts, max_size=3, unique_by=_content_id)),
         calendar=calendar,
         priority=draw(st.sampled_from(Priority)),

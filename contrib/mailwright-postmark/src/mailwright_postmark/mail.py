@@ -13,7 +13,7 @@ from mailwright.errors import AttachmentError, MessageError
 from mailwright.spi import Content, Envelope
 
 _STEP: Final = 1 << 16
-_URGENT: Final = {"high": ("1 (Highest)", "High"), "low": ("5 (Lowest)", "Low")}
+_URGENT: Final = {"high": ("1 (Highest)", "High", "urgent"), "low": ("5 (Lowest)", "Low", "non-urgent")}
 
 
 def mail(message: Message, envelope: Envelope) -> dict[str, Any]:
@@ -81,8 +81,7 @@ def _headers(message: Message) -> list[dict[str, str]]:
     if message.references:
         found.append(("References", " ".join(message.references)))
     if message.priority.value in _URGENT:
-        level, word = _URGENT[message.priority.value]
-        found += [("X-Priority", level), ("Importance", word)]
+        found += zip(("X-Priority", "Importance", "Priority"), _URGENT[message.priority.value], strict=True)
     if message.list_unsubscribe:
         found.append(("List-Unsubscribe", ", ".join(f"<{url}>" for url in message.list_unsubscribe)))
         if message.one_click:
