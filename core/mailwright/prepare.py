@@ -251,6 +251,9 @@ def compose(message: Message) -> ComposedMessage:
     """
     from mailwright.system import SystemClock, SystemEntropy  # noqa: PLC0415 - only this convenience needs them
 
+    if not isinstance(message, Message):
+        msg = f"message: a Message, not {type(message).__name__}; Message(to=…, subject=…, text=…) makes one"
+        raise MessageError(msg)
     entropy = SystemEntropy()
     for index, item in enumerate(message.attachments):
         if not isinstance(item, (Part, RawPart)) or not isinstance(item.content, (bytes, str, Path, Content)):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailwright import Envelope, Message, Part, RawPart
+from mailwright import Envelope, Message, Part, RawPart, compose
 from mailwright.errors import AddressError, MessageError
 from mailwright.model import Calendar, Dsn, Receipt, RecipientStatus, Reply, Report, Secret
 
@@ -140,6 +140,13 @@ def test_other_small_records() -> None:
 def test_values_of_another_type_are_named(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(MessageError, match=f"^{says}"):
         Message(**fields)
+
+
+def test_what_is_no_message_is_named() -> None:
+    with pytest.raises(MessageError, match=r"^message: a Message, not dict"):
+        compose({"to": "ann@example.org"})  # type: ignore[arg-type]
+    with pytest.raises(AddressError, match="text or a list, not dict"):
+        Message(to={"ann@example.org": "Ann"})  # type: ignore[arg-type]
 
 
 def test_parts_of_another_type_are_named() -> None:

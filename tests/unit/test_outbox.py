@@ -500,6 +500,7 @@ async def test_bad_input_is_refused_before_anything_is_stored(world: World) -> N
             ({"connection": None}, "names of saved connections"),
             ({"connection": {"provider": "smtp"}}, "no secret is queued"),
             ({"connection": "a", "at": datetime(2026, 1, 1)}, "time zone"),
+            ({"connection": "a", "at": "tomorrow"}, "not .tomorrow."),
             ({"connection": "a", "idempotency_key": ""}, "idempotency_key"),
             ({"connection": "a", "tags": ["x\n"]}, "tags"),
             ({"connection": "nothing"}, "no connection is saved"),

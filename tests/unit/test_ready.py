@@ -170,3 +170,9 @@ async def test_ready_octets_go_through_send_many() -> None:
         await mailer.aclose()
     assert {receipt.index: receipt.status for receipt in receipts} == {0: "sent", 1: "failed"}
     assert len(server.messages) == 1
+
+
+@pytest.mark.parametrize("message", ["Subject: x", {"to": "ann@example.org"}, None])
+def test_what_is_no_message_is_named(message: Any) -> None:
+    with pytest.raises(MessageError, match=f"^message: .*, not {type(message).__name__}$"):
+        octets_of(message)

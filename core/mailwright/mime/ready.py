@@ -35,6 +35,9 @@ def octets_of(message: StandardMessage | bytes) -> bytes:
     """
     if isinstance(message, (bytes, bytearray)):
         return bytes(message)
+    if not hasattr(message, "as_bytes"):
+        msg = f"message: a Message, one of the standard library's, or octets, not {type(message).__name__}"
+        raise MessageError(msg)
     from email.errors import MessageError as StandardError  # noqa: PLC0415 - for its own messages only
 
     try:

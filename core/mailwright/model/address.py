@@ -135,8 +135,8 @@ def addresses(value: AnyAddresses) -> tuple[Address, ...]:
     if type(value) is tuple:
         if {*map(type, value)} == _ONLY_ADDRESSES:
             return value
-    elif not isinstance(value, Iterable):  # asking an ABC takes its time
-        msg = f"addresses are text or a list, not {type(value).__name__}"
+    elif isinstance(value, dict) or not isinstance(value, Iterable):  # asking an ABC takes its time
+        msg = f"addresses are text or a list, not {type(value).__name__}; a name stands before its address, as in Ann <ann@x.org>"
         raise AddressError(msg)
     found: list[Address] = []
     for item in value:

@@ -41,8 +41,8 @@ class Order:
     envelope: Envelope | None = field(default=None)
 
     def __attrs_post_init__(self) -> None:
-        if self.at is not None and self.at.utcoffset() is None:
-            msg = "at: a datetime with a time zone"
+        if self.at is not None and (not isinstance(self.at, datetime) or self.at.utcoffset() is None):
+            msg = f"at: a datetime with a time zone, not {self.at!r}"
             raise ConfigurationError(msg)
         if self.on_unknown not in {"retry", "hold"}:
             msg = f"on_unknown: retry or hold, not {self.on_unknown!r}"
