@@ -21,36 +21,21 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 import pluggy
 from attrs import define, evolve, field, frozen
 
-from mailwright import hookspecs
 from mailwright.choices import choices_file, load_file, named_files, read_choices
 from mailwright.errors import PluginError
-from mailwright.spi import (
-    SPI_VERSION,
-    AttachmentSource,
-    AuthMethod,
-    Provider,
-    QueueEngine,
-    SecretScheme,
-    Settings,
-)
+from mailwright.spi import AttachmentSource, AuthMethod, Provider, QueueEngine, SecretScheme, Settings
+from mailwright.vetting import RECORD_HOOKS, Kind, hooks_of, manager, records_of, why_broken
 
 hookimpl = pluggy.HookimplMarker("mailwright")
 
-Kind = Literal["provider", "auth", "attachment", "secret", "queue"]
 PluginStatus = Literal["active", "disabled", "not allowed", "broken"]
 R = TypeVar("R")
 
 GROUP: Final = "mailwright"
 HOME: Final = "mailwright"
+GIVEN: Final = "handed in"
 _SHOWN: Final = 20
 """Names in an error."""
-_RECORD_HOOKS: Final[Mapping[str, tuple[Kind, type]]] = MappingProxyType({
-    "mailwright_providers": ("provider", Provider),
-    "mailwright_auth_methods": ("auth", AuthMethod),
-    "mailwright_attachment_sources": ("attachment", AttachmentSource),
-    "mailwright_secret_schemes": ("secret", SecretScheme),
-    "mailwright_queue_engines": ("queue", QueueEngine),
-})  # fmt: skip
 _WORDS: Final[Mapping[Kind, str]] = MappingProxyType({
     "provider": "provider",
     "auth": "auth.type",
@@ -107,11 +92,26 @@ class _Found:
 
 @define
 class _Entry:
-    """Who offers a name: one owner, or a dispute between outsiders."""
+    """Who offers a name: one owner, or a dispute between outsiders. An alias' record is the name it stands for."""
 
     record: Any
     owner: PluginInfo
     rivals: list[PluginInfo] = field(factory=list)
+
+    def undisputed(self, what: str) -> Any:
+        """The record.
+
+        Raises:
+            PluginError: Names those who claim it.
+        """
+        if not self.rivals:
+            return self.record
+        claims = [self.owner, *self.rivals]
+        owners = " and ".join(f"{info.distribution} (plugin {info.name})" for info in claims)
+        names = [info.name for info in claims]
+        choices = names if len(set(names)) == len(names) else [info.distribution for info in claims]
+        fix = f"disable one (mailwright plugins disable {' or '.join(choices)}), or uninstall it"
+        raise PluginError(f"{what} is claimed by {owners}: {fix}")
 
 
 def _own_entry_points() -> Iterable[_Found]:
@@ -162,7 +162,7 @@ class Registry:
     Args:
         plugins: Modules or objects with hook implementations, beside the installed ones.
         allow: Distributions whose plugins may load; None: ``MAILWRIGHT_PLUGINS``, else all. Built-ins always may.
-        disabled: Entry-point names to leave out; None: ``MAILWRIGHT_DISABLED_PLUGINS``.
+        disabled: Plugins to leave out, by entry-point name or distribution; None: ``MAILWRIGHT_DISABLED_PLUGINS``.
         installed: Find installed plugins; False: only `plugins` and the built-in ones.
         environ: Where the variables are read.
     """
@@ -176,13 +176,14 @@ class Registry:
         installed: bool = True,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        self._manager = _manager()
+        self._manager = manager()
         self._allow = _words(environ.get("MAILWRIGHT_PLUGINS")) if allow is None else frozenset(map(_canonical, allow))
         blocked = _words(environ.get("MAILWRIGHT_DISABLED_PLUGINS")) if disabled is None else disabled
         self._disabled = frozenset(map(_canonical, blocked or ()))
         self._infos: dict[str, PluginInfo] = {}
         self._records: dict[Kind, dict[str, _Entry]] = {kind: {} for kind in _WORDS}
-        self._aliases: dict[str, str] = {}
+        self._aliases: dict[str, _Entry] = {}
+        self._heard: set[str] = set()
         given = tuple(plugins)
         self._stages: list[Callable[[], None]] = [
             lambda: self._load_found(_own_entry_points()),
@@ -210,8 +211,8 @@ class Registry:
     def provider_for(self, address: str) -> Provider[Any] | None:
         """The provider of an address's domain, if one is known and can be used; loads every plugin."""
         self.load_all()
-        name = self._aliases.get(_spelled(address.rpartition("@")[2]))
-        entry = self._records["provider"].get(name) if name else None
+        alias = self._aliases.get(_spelled(address.rpartition("@")[2]))
+        entry = self._records["provider"].get(alias.record) if alias and not alias.rivals else None
         return None if entry is None or entry.rivals or entry.record.unavailable else entry.record
 
     def auth_method(self, name: str) -> AuthMethod[Any]:
@@ -277,6 +278,12 @@ class Registry:
         self.load_all()
         return tuple(reversed(getattr(self._manager.hook, name).get_hookimpls()))
 
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """Names in the allow-list and among the disabled that nothing is called; loads every plugin."""
+        self.load_all()
+        return tuple(sorted((self._disabled | (self._allow or frozenset())) - self._heard))
+
     def load_all(self) -> None:
         """Load what is installed and handed in; the second time costs nothing."""
         if self._stages:
@@ -290,16 +297,7 @@ class Registry:
             entry = self._records[kind].get(name)
             if entry is None:
                 continue
-            if entry.rivals:
-                owners = " and ".join(
-                    f"{info.distribution} (plugin {info.name})" for info in (entry.owner, *entry.rivals)
-                )
-                msg = (
-                    f"{_WORDS[kind]} {name!r} is claimed by {owners}: disable one in MAILWRIGHT_DISABLED_PLUGINS, "
-                    "or uninstall it"
-                )
-                raise PluginError(msg)
-            return entry.record
+            return entry.undisputed(f"{_WORDS[kind]} {name!r}")
         raise PluginError(self._unknown(kind, name))
 
     def _provider_name(self, name: str) -> str:
@@ -311,7 +309,7 @@ class Registry:
             if spelled in known:
                 return spelled
             if spelled in self._aliases:
-                return self._aliases[spelled]
+                return self._aliases[spelled].undisputed(f"provider {spelled!r}")  # type: ignore[no-any-return]
         return name
 
     def _growing(self) -> Iterable[None]:
@@ -328,8 +326,8 @@ class Registry:
     def _load_given(self, plugins: Iterable[object]) -> None:
         for plugin in plugins:
             name = getattr(plugin, "__name__", type(plugin).__name__)
-            info = PluginInfo(name=name, distribution="handed in")
-            if _canonical(name) in self._disabled:
+            info = PluginInfo(name=name, distribution=GIVEN)
+            if self._is_disabled(info):
                 self._leave_out(info, "disabled", f"run: mailwright plugins enable {name}")
             else:
                 self._admit(info, partial(_itself, plugin))
@@ -341,14 +339,22 @@ class Registry:
     def _load(self, found: _Found) -> None:
         name = found.entry_point.name
         info = PluginInfo(name=name, distribution=found.distribution, version=found.version)
-        if _canonical(name) in self._disabled:
+        self._heard.add(found.distribution)
+        if self._is_disabled(info):
             self._leave_out(
                 info, "disabled", f"run: mailwright plugins enable {name} (or see MAILWRIGHT_DISABLED_PLUGINS)"
             )
         elif found.distribution != HOME and self._allow is not None and found.distribution not in self._allow:
             self._leave_out(info, "not allowed", f"add {found.distribution} to MAILWRIGHT_PLUGINS to use it")
         else:
-            self._admit(info, found.entry_point.load)
+            point = found.entry_point
+            self._admit(info, point.load, module=getattr(point, "module", ""), extras=getattr(point, "extras", ()))
+
+    def _is_disabled(self, info: PluginInfo) -> bool:
+        """By its name, or by its distribution: two of one name can be told apart."""
+        names = {_canonical(info.name), *({info.distribution} - {HOME, GIVEN})}
+        self._heard |= names
+        return not names.isdisjoint(self._disabled)
 
     def _leave_out(self, info: PluginInfo, status: PluginStatus, reason: str) -> None:
         self._infos[self._key(info)] = evolve(info, status=status, reason=reason)
@@ -356,40 +362,73 @@ class Registry:
     def _key(self, info: PluginInfo) -> str:
         return f"{info.distribution}:{info.name}:{len(self._infos)}"
 
-    def _admit(self, info: PluginInfo, load: Callable[[], Any]) -> None:
+    def _admit(
+        self, info: PluginInfo, load: Callable[[], Any], *, module: str = "", extras: Iterable[str] = ()
+    ) -> None:
         started = time.perf_counter()
+        built_in = info.distribution == HOME
         try:
             plugin = load()
-            hooks = _check(plugin)
-            records = _records(hooks)
-            if self._manager.is_registered(plugin):
-                raise PluginError("it is loaded already")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything; it is named and left out
-            fix = "upgrade or uninstall it" if info.distribution != "handed in" else "mend it"
-            self._leave_out(info, "broken", f"{type(error).__name__}: {error} ({fix})")
+            hooks = hooks_of(plugin)
+            records = records_of(hooks, thorough=not built_in)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - SystemExit, pytest.skip …: a plugin may raise anything
+            distribution = info.distribution if info.distribution != GIVEN else ""
+            info = evolve(info, load_ms=(time.perf_counter() - started) * 1000)
+            self._leave_out(info, "broken", why_broken(error, distribution=distribution, module=module, extras=extras))
+            return
+        info = evolve(info, load_ms=(time.perf_counter() - started) * 1000)
+        if self._manager.is_registered(plugin):
+            self._leave_out(info, "active", "its module is loaded already")
             return
         adds = [f"{kind} {name}" for kind, name, _ in records]
-        adds += [f"hook {name.removeprefix('mailwright_')}" for name in hooks if name not in _RECORD_HOOKS]
-        info = evolve(info, adds=tuple(adds), load_ms=(time.perf_counter() - started) * 1000)
+        adds += [f"hook {name.removeprefix('mailwright_')}" for name in hooks if name not in RECORD_HOOKS]
+        info = evolve(info, adds=tuple(adds))
         key = self._key(info)
         self._manager.register(plugin, name=key)
         self._infos[key] = info
+        wrapped: dict[int, Any] = {}  # a record with several names stays one
         for kind, name, record in records:
-            self._claim(kind, name, record, info)
+            if not built_in and id(record) not in wrapped:
+                wrapped[id(record)] = _guarded(record, info)
+            self._claim(kind, name, wrapped.get(id(record), record), key)
 
-    def _claim(self, kind: Kind, name: str, record: Any, info: PluginInfo) -> None:
+    def _claim(self, kind: Kind, name: str, record: Any, key: str) -> None:
         if kind == "provider":
-            for alias in (*record.aliases, *record.domains):
-                self._aliases.setdefault(_spelled(alias), name)
-        entry = self._records[kind].get(name)
+            for alias in {_spelled(alias) for alias in (*record.aliases, *record.domains)}:
+                self._claim_one(self._aliases, alias, name, key, f"provider {alias}", same=name)
+        self._claim_one(self._records[kind], name, record, key, f"{kind} {name}")
+
+    def _claim_one(
+        self, entries: dict[str, _Entry], name: str, record: Any, key: str, what: str, *, same: object = None
+    ) -> None:
+        info, entry = self._infos[key], entries.get(name)
         if entry is None:
-            self._records[kind][name] = _Entry(record, info)
-        elif entry.owner.distribution != HOME:
+            entries[name] = _Entry(record, info)
+        elif entry.owner.distribution == HOME:
+            if info.distribution != HOME:
+                self._note(key, f"{what} is built in and stays so")
+        elif same is None or entry.record != same:
             entry.rivals.append(info)
-        else:
-            key = next(key for key, value in self._infos.items() if value is info)
-            note = f"{kind} {name} is built in and stays so"
-            self._infos[key] = evolve(info, reason="; ".join(filter(None, (info.reason, note))))
+            for rival in (entry.owner, *entry.rivals):
+                others = [other for other in (entry.owner, *entry.rivals) if other is not rival]
+                names = " and ".join(f"{other.name} ({other.distribution})" for other in others)
+                self._note(
+                    self._key_of(rival), f"{what} is claimed by {names}, too: nobody has it until one is disabled"
+                )
+
+    def _key_of(self, info: PluginInfo) -> str:
+        return next(
+            key
+            for key, known in self._infos.items()
+            if (known.distribution, known.name) == (info.distribution, info.name)
+        )
+
+    def _note(self, key: str, text: str) -> None:
+        info = self._infos[key]
+        if text not in info.reason:
+            self._infos[key] = evolve(info, reason="; ".join(filter(None, (info.reason, text))))
 
     def _unknown(self, kind: Kind, name: str) -> str:
         from difflib import get_close_matches  # noqa: PLC0415 - errors only
@@ -400,70 +439,36 @@ class Registry:
         some = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         hint = f"did you mean {near[0]!r}?" if near else f"there are {some or 'none'}"
         left_out = "".join(
-            f"; plugin {info.name} of {info.distribution} is {info.status}: {info.reason}" for info in broken
+            f"; plugin {info.name} of {info.distribution} is {info.status}: {info.reason}" for info in broken[:2]
         )
+        left_out += f"; {len(broken) - 2} more are left out: mailwright plugins" if len(broken) > 2 else ""
         return f"unknown {_WORDS[kind]} {name!r}: {hint}{_install_hint(kind, name)}{left_out}"
 
 
 _KNOWN_DISTRIBUTIONS: Final[Mapping[tuple[Kind, str], str]] = MappingProxyType({
     ("provider", "graph"): "mailwright-graph",
+    ("provider", "microsoft-graph"): "mailwright-graph",
     ("provider", "gmail-api"): "mailwright-gmail-api",
-    ("provider", "ses"): "mailwright-ses",
-    ("provider", "postmark"): "mailwright-postmark",
+    ("provider", "ses-api"): "mailwright-ses",
+    ("provider", "postmark-api"): "mailwright-postmark",
+    ("auth", "aws"): "mailwright-ses",
+    ("auth", "postmark-token"): "mailwright-postmark",
     ("queue", "postgresql"): "mailwright-pgqueuer",
+    ("queue", "postgres"): "mailwright-pgqueuer",
     ("queue", "amqp"): "mailwright-taskiq",
 })  # fmt: skip
+
+
+def _guarded(record: Any, info: PluginInfo) -> Any:
+    from mailwright.guards import guarded  # noqa: PLC0415 - outsiders only
+
+    return guarded(record, f"plugin {info.name} ({info.distribution} {info.version}".rstrip() + ")")
 
 
 def _install_hint(kind: Kind, name: str) -> str:
     """Only distributions of our own are ever recommended: a document must not choose what a user installs."""
     known = _KNOWN_DISTRIBUTIONS.get((kind, name))
     return f" (pip install {known})" if known else ""
-
-
-def _manager() -> pluggy.PluginManager:
-    manager = pluggy.PluginManager("mailwright")
-    manager.add_hookspecs(hookspecs)
-    return manager
-
-
-def _check(plugin: Any) -> dict[str, pluggy.HookImpl]:
-    """Try the plugin in a manager of its own: unknown hooks, wrong arguments and another SPI version are errors."""
-    wanted = getattr(plugin, "MAILWRIGHT_SPI_VERSION", SPI_VERSION)
-    if wanted != SPI_VERSION:
-        msg = f"it was written for version {wanted} of the plugin interface, this is {SPI_VERSION}"
-        raise PluginError(msg)
-    trial = _manager()
-    trial.register(plugin)
-    trial.check_pending()
-    hooks = {caller.name: caller.get_hookimpls()[0] for caller in trial.get_hookcallers(plugin) or ()}
-    for name, impl in hooks.items():
-        if impl.wrapper or impl.hookwrapper:
-            msg = f"{name}: hook wrappers are not supported; return a replacement instead"
-            raise PluginError(msg)
-    for name in dir(plugin):
-        if name.startswith("mailwright_") and name not in hooks and callable(getattr(plugin, name)):
-            msg = f"{name} looks like a hook but has no @hookimpl"
-            raise PluginError(msg)
-    if not hooks:
-        msg = "it implements no hook; mark functions with @mailwright.hookimpl"
-        raise PluginError(msg)
-    return hooks
-
-
-def _records(hooks: Mapping[str, pluggy.HookImpl]) -> list[tuple[Kind, str, Any]]:
-    found: list[tuple[Kind, str, Any]] = []
-    for hook, (kind, record_type) in _RECORD_HOOKS.items():
-        if hook not in hooks:
-            continue
-        records: Iterable[Any] = hooks[hook].function() or ()  # type: ignore[assignment]
-        for record in records:
-            if not isinstance(record, record_type):
-                msg = f"{hook} yielded {type(record).__name__}, not {record_type.__name__}"
-                raise PluginError(msg)
-            names: tuple[str, ...] = record.schemes if isinstance(record, QueueEngine) else (record.name,)  # type: ignore[attr-defined]
-            found += [(kind, name, record) for name in names]
-    return found
 
 
 _handed_in: list[Any] = []
@@ -481,7 +486,7 @@ def hand_in(files: Iterable[str | Path]) -> None:
     for name in files:
         module = load_file(name)
         try:
-            _records(_check(module))
+            records_of(hooks_of(module))
         except Exception as error:
             raise PluginError(f"{name}: {error}") from error
         _handed_in.append(module)

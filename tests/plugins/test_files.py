@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from mailwright.choices import Choices, read_choices, write_choices
+from mailwright.cli.plugins import _table
 from mailwright.errors import ConfigurationError
+from mailwright.registry import PluginInfo
 from mailwright.testing import Sandbox
 
 HOOKS = """
@@ -114,3 +116,31 @@ def test_disabling_and_enabling_is_remembered(tmp_path: Path) -> None:
     wrong = mailwright("plugins", "disable", "sandbx", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "did you mean 'sandbox'" in wrong.stderr
+
+
+def test_the_table_has_every_column_and_says_what_to_do(tmp_path: Path) -> None:
+    mailwright("plugins", "disable", "sandbox", cwd=tmp_path)
+    done = mailwright("plugins", cwd=tmp_path, MAILWRIGHT_DISABLED_PLUGINS="gmial")
+    head, *rows = done.stdout.splitlines()
+    assert head.split() == ["plugin", "version", "distribution", "status", "ms", "adds"]
+    [gmail] = [row.split() for row in rows if row.startswith("gmail ")]
+    assert (gmail[0], gmail[2:4], gmail[5:]) == ("gmail", ["mailwright", "active"], ["provider", "gmail"])
+    assert float(gmail[4]) > 0
+    assert "sandbox of mailwright is disabled: run: mailwright plugins enable sandbox" in done.stdout
+    assert "warning: no plugin or distribution is called 'gmial'" in done.stderr
+
+
+def test_a_narrow_terminal_loses_nothing() -> None:
+    info = PluginInfo(
+        name="a-rather-long-name", distribution="mailwright-rather-long", version="0.1.0", adds=("provider x",)
+    )
+    for width in (60, 80, 200):
+        lines = [*_table([info], width)]
+        assert all(len(line) <= max(width, 66) for line in lines)
+        assert "provider x" in " ".join(lines)
+
+
+def test_info_finds_by_what_is_added_and_enabling_tells_of_the_variable(tmp_path: Path) -> None:
+    assert "microsoft" in mailwright("plugins", "info", "outlook", cwd=tmp_path).stdout
+    done = mailwright("plugins", "enable", "gmail", cwd=tmp_path, MAILWRIGHT_DISABLED_PLUGINS="gmail")
+    assert "still disables it" in done.stderr

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import types
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mailwright import PluginInfo, Registry, hookimpl
 from mailwright import registry as host
@@ -45,6 +46,8 @@ class FakeEntryPoint:
     def __init__(self, name: str, value: Any) -> None:
         self.name = name
         self.value = value
+        self.module = "bad_module"
+        self.extras = ["fancy"] if name == "fancy" else []
         self.loaded = False
 
     def load(self) -> Any:
@@ -128,6 +131,102 @@ def test_two_outsiders_are_a_dispute_however_they_are_looked_up(installed: Any) 
     installed(mailwright={"own": plugin("own")}, mailwright_a={"a": plugin("x")}, mailwright_b={"b": plugin("x")})
     with pytest.raises(PluginError, match="claimed by"):
         Registry(environ={}).provider("x")
+
+
+def test_a_dispute_shows_where_plugins_are_listed(installed: Any) -> None:
+    installed(mailwright={"own": plugin("own")}, mailwright_a={"a": plugin("x")}, mailwright_b={"b": plugin("x")})
+    reasons = {info.name: info.reason for info in Registry(environ={}).plugins}
+    assert "claimed by b (mailwright-b), too" in reasons["a"]
+    assert "claimed by a (mailwright-a), too" in reasons["b"]
+    assert not reasons["own"]
+
+
+def test_two_of_one_name_are_told_apart_by_their_distributions(installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = [host._Found(distribution=f"mailwright-{x}", version="1", entry_point=FakeEntryPoint("acme", plugin("acme")))
+            for x in "ab"]  # fmt: skip
+    monkeypatch.setattr(host, "_own_entry_points", list)
+    monkeypatch.setattr(host, "_other_entry_points", lambda: item)
+    with pytest.raises(PluginError, match="mailwright plugins disable mailwright-a or mailwright-b"):
+        Registry(environ={}).provider("acme")
+    registry = Registry(environ={"MAILWRIGHT_DISABLED_PLUGINS": "mailwright_a"})
+    assert registry.provider("acme").name == "acme"
+    assert [info.status for info in registry.plugins] == ["disabled", "active"]
+
+
+def test_an_alias_of_two_outsiders_is_a_dispute_and_none_of_a_built_in_is_taken(installed: Any) -> None:
+    def aliased(name: str, *aliases: str) -> types.ModuleType:
+        module = plugin(name)
+        module.mailwright_providers = hookimpl(lambda: [evolve(provider(name), aliases=aliases)])  # type: ignore[attr-defined]
+        return module
+
+    installed(
+        mailwright={"own": aliased("own", "mine")},
+        mailwright_a={"a": aliased("x", "post", "mine")},
+        mailwright_b={"b": aliased("y", "post")},
+    )
+    registry = Registry(environ={})
+    assert (registry.provider("x").name, registry.provider("mine").name) == ("x", "own")
+    with pytest.raises(PluginError, match=r"mailwright-a \(plugin a\) and mailwright-b \(plugin b\)"):
+        registry.provider("post")
+    assert registry.provider_for("ann@post") is None
+
+
+def test_a_thief_of_two_built_in_names_is_told_of_both(installed: Any) -> None:
+    installed(mailwright={"own": plugin("gmail", "outlook")}, thief={"thief": plugin("gmail", "outlook")})
+    [thief] = [info for info in Registry(environ={}).plugins if info.name == "thief"]
+    assert thief.reason == "provider gmail is built in and stays so; provider outlook is built in and stays so"
+
+
+def missing(name: str) -> ModuleNotFoundError:
+    return ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+@pytest.mark.parametrize(
+    ("entry", "error", "fix"),
+    [
+        ("bad", missing("bad_module"), "its files are gone; pip install --force-reinstall mailwright-bad"),
+        ("bad", missing("requests"), "it needs requests; pip install --upgrade mailwright-bad"),
+        ("fancy", missing("requests"), "pip install 'mailwright-bad[fancy]'"),
+        ("bad", plugin("x", MAILWRIGHT_SPI_VERSION=2), "pip install --upgrade mailwright)"),
+        ("bad", plugin("x", MAILWRIGHT_SPI_VERSION="1"), "version '1' of"),
+        ("bad", plugin("x", mailwright_provider=hookimpl(lambda: [])), "did you mean mailwright_providers?"),
+        ("bad", GeneratorExit("odd"), "GeneratorExit: odd"),
+        ("bad", asyncio.CancelledError(), "CancelledError"),
+    ],
+)
+def test_the_fix_fits_the_fault(installed: Any, entry: str, error: Any, fix: str) -> None:
+    installed(mailwright={"own": plugin("own")}, mailwright_bad={entry: error})
+    [_, info] = Registry(environ={}).plugins
+    assert info.status == "broken"
+    assert fix in info.reason
+
+
+def test_a_broken_plugins_load_time_is_told_too(installed: Any) -> None:
+    installed(mailwright={"own": plugin("own")}, mailwright_bad={"bad": ValueError()})
+    assert all(info.load_ms > 0 for info in Registry(environ={}).plugins)
+
+
+def test_a_module_handed_in_and_installed_is_loaded_once(installed: Any) -> None:
+    module = plugin("mine")
+    installed(mailwright_mine={"mine": module})
+    registry = Registry([module], environ={})
+    assert registry.provider("mine").name == "mine"
+    assert [(info.status, info.reason) for info in registry.plugins] == [
+        ("active", ""), ("active", "its module is loaded already")
+    ]  # fmt: skip
+
+
+def test_names_that_nothing_bears_are_told(installed: Any) -> None:
+    installed(mailwright={"own": plugin("own")}, mailwright_a={"a": plugin("x")})
+    environ = {"MAILWRIGHT_PLUGINS": "mailwright_a,mailwright-zzz", "MAILWRIGHT_DISABLED_PLUGINS": "gmial, own"}
+    assert Registry(environ=environ).unmatched == ("gmial", "mailwright-zzz")
+
+
+def test_many_plugins_left_out_do_not_drown_the_error(installed: Any) -> None:
+    installed(mailwright={"own": plugin("own")}, mailwright_bad={f"bad{n}": ValueError("x" * 900) for n in range(9)})
+    with pytest.raises(PluginError, match="7 more are left out: mailwright plugins") as caught:
+        Registry(environ={}).provider("acme")
+    assert len(caught.value.message) < 1000
 
 
 def test_a_built_in_keeps_its_name(installed: Any) -> None:

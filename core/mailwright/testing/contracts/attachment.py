@@ -14,13 +14,13 @@ from mailwright.errors import AttachmentError, DocumentError, MailwrightError
 from mailwright.model import Message
 from mailwright.ports import Fetched, Fetching
 from mailwright.prepare import prepare
-from mailwright.registry import Kind
 from mailwright.spi import AttachmentSource, Part, RawPart
 from mailwright.system import SystemClock, SystemEntropy
 from mailwright.testing.contracts.running import leaks, run
 from mailwright.testing.contracts.settings import Place, SettingsContract, settings_documents
 from mailwright.testing.laws import composed, lines_are_sound, replay_is_equal, size_is_length
 from mailwright.testing.services import NoHttp
+from mailwright.vetting import Kind
 
 
 class AttachmentContract(SettingsContract):

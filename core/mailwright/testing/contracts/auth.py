@@ -13,7 +13,6 @@ from mailwright.documents import structure_connection, unstructure_connection
 from mailwright.errors import AuthError, MailwrightError, SecretError
 from mailwright.oauth import MemoryTokenStore, TokenDesk
 from mailwright.ports import Http
-from mailwright.registry import Kind
 from mailwright.spi import (
     Authenticator,
     AuthMethod,
@@ -29,6 +28,7 @@ from mailwright.system import SystemClock, SystemEntropy
 from mailwright.testing.contracts.running import CANARY, leaks, run
 from mailwright.testing.contracts.settings import Place, SettingsContract, _holds_secret, _key, setting_fields
 from mailwright.testing.services import NoHttp
+from mailwright.vetting import Kind
 
 _MECHANISMS = (
     "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "XOAUTH2", "OAUTHBEARER",

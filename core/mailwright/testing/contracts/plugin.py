@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
-from mailwright.registry import Kind, PluginInfo, Registry
+from mailwright.registry import PluginInfo, Registry
 from mailwright.spi import SPI_VERSION
 from mailwright.testing.contracts.importing import measure_import, private_imports, sources
+from mailwright.vetting import Kind
 
 HOOKS: Final[Mapping[Kind, str]] = {
     "provider": "mailwright_providers",

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from mailwright.documents import connection_schema, structure_connection, unstructure_connection
 from mailwright.errors import DocumentError
-from mailwright.registry import Kind
 from mailwright.spi import Provider, Reply
 from mailwright.testing.contracts.settings import Place, SettingsContract, _keys, settings_documents
+from mailwright.vetting import Kind
 
 _LIFTED = ("host", "port", "tls")
 _TLS = {"tls", "starttls", "none"}

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from mailwright.connections import reveal
 from mailwright.errors import SecretError
-from mailwright.registry import Kind
 from mailwright.spi import Secret, SecretScheme
 from mailwright.testing.contracts.plugin import PluginContract
 from mailwright.testing.contracts.running import CANARY, leaks, run
 from mailwright.testing.strategies import hostile_text
+from mailwright.vetting import Kind
 
 
 class SecretSchemeContract(PluginContract):

@@ -16,7 +16,6 @@ from mailwright import mime
 from mailwright.documents import structure_connection
 from mailwright.errors import LeaseLost, MailwrightError
 from mailwright.model import Envelope, Message, Report
-from mailwright.registry import Kind
 from mailwright.routing import author_of, endpoint_of, merged_limits
 from mailwright.spi import Authenticator, Provider, Secret, Submission, Transport
 from mailwright.system import SystemClock
@@ -26,6 +25,7 @@ from mailwright.testing.contracts.running import leaks, run
 from mailwright.testing.laws import fixed_tokens
 from mailwright.testing.services import IN_DOUBT, REFUSED_BEFORE, RETRY_AFTER_S, Service, Trouble
 from mailwright.testing.strategies import messages
+from mailwright.vetting import Kind
 
 _LIMIT_S = 20.0
 
