@@ -1,4 +1,4 @@
-"""Sessions: tests (the default), contrib, parsers, lint, types, docs, faults, crash, bench."""
+"""Sessions: tests (the default), contrib, parsers, lint, audit, types, docs, faults, crash, bench."""
 
 from __future__ import annotations
 
@@ -105,6 +105,14 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
+    session.notify("audit")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look up known vulnerabilities of what constraints.txt pins (or: nox -s audit -- -s osv); says so when it cannot."""
+    install(session, "pip-audit")
+    session.run("python", "tests/audit/audit.py", "constraints.txt", *session.posargs)
 
 
 @nox.session
