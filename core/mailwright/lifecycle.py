@@ -81,7 +81,8 @@ class Lifecycle:
         values = [arguments[name] for name in impl.argnames]
         started = time.perf_counter()
         try:
-            return await _within(self._limit_s, impl.function, values)
+            result = await _within(self._limit_s, impl.function, values)
+            self._late(impl, time.perf_counter() - started)
         except (Veto, asyncio.CancelledError):
             raise
         except _Late as late:
@@ -91,10 +92,18 @@ class Lifecycle:
         except Exception as error:
             msg = f"{_named(impl)} failed: {type(error).__name__}: {error}"
             raise PluginError(msg, stage="hook") from error
+        else:
+            return result
         finally:
             if self._registry.trace:
                 kinds = ", ".join(f"{name}: {type(value).__name__}" for name, value in arguments.items())
                 _log.warning("%s(%s) %.1f ms", _named(impl), kinds, (time.perf_counter() - started) * 1000)
+
+    def _late(self, impl: pluggy.HookImpl, took_s: float) -> None:
+        """An async hook that blocks the loop cannot be stopped, for nothing else runs; so it is named afterwards."""
+        if took_s > self._limit_s:
+            told = f"took {took_s:.1f} s and kept everything else waiting; let it await, or make it a plain function"
+            _log.warning("%s %s", _named(impl), told)
 
 
 class _Late(Exception):

@@ -9,6 +9,7 @@ built in, or when a message is about to be sent and hooks have a say.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -27,6 +28,7 @@ from mailwright.spi import AttachmentSource, AuthMethod, Provider, QueueEngine, 
 from mailwright.vetting import RECORD_HOOKS, Kind, hooks_of, manager, records_of, why_broken
 
 hookimpl = pluggy.HookimplMarker("mailwright")
+_log = logging.getLogger("mailwright.plugins")
 
 PluginStatus = Literal["active", "disabled", "not allowed", "broken"]
 R = TypeVar("R")
@@ -388,6 +390,10 @@ class Registry:
         key = self._key(info)
         self._manager.register(plugin, name=key)
         self._infos[key] = info
+        if self.trace:
+            _log.warning(
+                "plugin %s (%s): loaded, %s() %.1f ms", info.name, info.distribution, "(), ".join(hooks), info.load_ms
+            )
         wrapped: dict[int, Any] = {}  # a record with several names stays one
         for kind, name, record in records:
             if not built_in and id(record) not in wrapped:

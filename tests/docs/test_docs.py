@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import mailwright
 from mailwright import hookspecs
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,24 @@ def test_links_lead_somewhere(page: Path) -> None:
         if "://" not in target:
             there = page.parent / target
             assert there.exists() or target.endswith("CHANGELOG.md"), target
+
+
+def test_what_the_explanations_name_as_proof_exists() -> None:
+    sources = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "contrib").glob("*/tests/*.py")]
+    tests = set(
+        re.findall(r"^ *(?:async )?def (test_\w+)", "\n".join(path.read_text() for path in sources), re.MULTILINE)
+    )
+    core = Path(mailwright.__file__).parent
+    named = 0
+    for page in (ROOT / "docs/explanation").glob("*.md"):
+        text = page.read_text()
+        for name in re.findall(r"`(test_\w+)`", text):
+            assert name in tests, f"{page.name}: {name}"
+            named += 1
+        for row in re.findall(r"^\|.*\|$", text, re.MULTILINE) if page.stem == "security" else ():
+            for module in re.findall(r"`([a-z_]+(?:/[a-z_]+)*(?:\.py|/))`", row):
+                assert (core / module).exists() or (ROOT / module).exists() or module == "noxfile.py", module
+    assert named > 50
 
 
 def test_every_hook_is_in_the_reference_with_its_arguments() -> None:

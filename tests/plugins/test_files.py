@@ -61,6 +61,7 @@ def test_calls_are_traced_by_type(tmp_path: Path) -> None:
         done = mailwright("send", "node.json", "--plugin", "hooks.py", cwd=tmp_path, MAILWRIGHT_TRACE_PLUGINS="1")
     assert "mailwright_before_compose(message: Message, connection: ConnectionInfo)" in done.stderr
     assert " ms" in done.stderr
+    assert "plugin hooks (handed in): loaded, mailwright_before_compose()" in done.stderr
     assert "ann@example.org" not in done.stderr
 
 

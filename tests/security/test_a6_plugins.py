@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 import types
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,6 +111,34 @@ async def test_p01_a_bad_hook_is_contained_and_named(hook: str, how: str, caplog
         said = caplog.text
     assert "plugin bad (handed in)" in said
     assert told in said
+
+
+async def test_p01_a_hook_that_blocks_the_loop_is_named_afterwards(caplog: pytest.LogCaptureFixture) -> None:
+    async def blocks_the_loop() -> None:
+        time.sleep(0.02)
+
+    await call(host("before_compose", blocks_the_loop, limit_s=0.001), "before_compose")
+    assert "plugin bad (handed in): blocks_the_loop took" in caplog.text
+    assert "kept everything else waiting" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["import os; os._exit(7)", "import ctypes; ctypes.string_at(0)"])
+def test_p01_what_cannot_be_contained_is_what_the_trust_page_says(code: str) -> None:
+    """A hook is code of this process: one that ends the process ends it. If this ever passes, the page can be shorter."""
+    script = f"""
+import asyncio, types
+from mailwright import Message, Registry, hookimpl
+from mailwright.lifecycle import Lifecycle
+from mailwright.model import ConnectionInfo
+def ends():
+    {code}
+module = types.ModuleType("bad")
+module.mailwright_before_compose = hookimpl(ends)
+lifecycle = Lifecycle(Registry([module], installed=False, environ={{}}))
+asyncio.run(lifecycle.before_compose(Message(), ConnectionInfo(provider="smtp")))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=40, check=False)
+    assert done.returncode in {7, -11}
 
 
 @pytest.mark.parametrize("garbage", [{}, "text", b"octets", 7, object(), [MESSAGE]])
