@@ -111,7 +111,8 @@ class _Entry:
         claims = [self.owner, *self.rivals]
         owners = " and ".join(f"{info.distribution} (plugin {info.name})" for info in claims)
         names = [info.name for info in claims]
-        choices = names if len(set(names)) == len(names) else [info.distribution for info in claims]
+        by_distribution = [info.distribution for info in claims if info.distribution != GIVEN]
+        choices = names if len(set(names)) == len(names) else by_distribution
         fix = f"disable one (mailwright plugins disable {' or '.join(choices)}), or uninstall it"
         raise PluginError(f"{what} is claimed by {owners}: {fix}")
 

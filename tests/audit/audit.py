@@ -22,7 +22,8 @@ REQUIRED = "MAILWRIGHT_REQUIRE_AUDIT"
 
 def pins(file: str) -> list[str]:
     """Names of what is pinned."""
-    X
+    text = Path(file).read_text(encoding="utf-8")
+    return re.findall(r"^([A-Za-z0-9][\w.-]*)==", text, re.MULTILINE)
 
 
 def ask(file: str, more: Sequence[str], command: Sequence[str] = COMMAND) -> tuple[list[dict[str, Any]], str]:

@@ -15,6 +15,9 @@ import attrs
 import mailwright
 from mailwright import Registry, connection_schema, errors, hookspecs, http_api, node_schema, ports, spi
 
+sys.path.insert(0, str(Path(__file__).parent))
+import plugin_page
+
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 NOTE = "<!-- made by tests/docs/generate.py; do not edit -->"
 
@@ -152,7 +155,7 @@ def hooks() -> str:
         (
             "A plugin is a module (or any object) whose functions carry `@hookimpl` from `mailwright`. An implementation takes any "
             "of the arguments below, by name; a name that is not there keeps the plugin from loading. `MAILWRIGHT_TRACE_PLUGINS=1` "
-            "logs each call with its time and the types of its arguments. [Hook into sending](../how-to/write-a-plugin.md) has "
+            "logs each call with its time and the types of its arguments. [Hook into sending](../how-to/hook-into-sending.md) has "
             "examples."
         ),
     ]
@@ -250,7 +253,13 @@ def _named(item: str) -> str:
     return f"`{name}`: {text}" if colon and re.fullmatch(r"[\w, ]+", name) else item
 
 
-PAGES = {"documents.md": documents, "api.md": api, "hooks.md": hooks}
+def plugins() -> str:
+    """The page as it stands, with the table of built-ins made again."""
+    head, begin, rest = (REFERENCE / "plugins.md").read_text().partition(plugin_page.BEGIN)
+    return head + begin + plugin_page.built_in() + plugin_page.END + rest.partition(plugin_page.END)[2]
+
+
+PAGES = {"documents.md": documents, "api.md": api, "hooks.md": hooks, "plugins.md": plugins}
 
 if __name__ == "__main__":
     for file_name, make in PAGES.items():

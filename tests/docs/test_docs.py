@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import inspect
 import logging
@@ -15,7 +16,11 @@ from pathlib import Path
 import pytest
 
 import mailwright
-from mailwright import hookspecs
+from mailwright import Registry, hookspecs, spi
+from mailwright import registry as host
+
+sys.path.insert(0, str(Path(__file__).parent))
+import plugin_page
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -48,7 +53,7 @@ def test_examples_run_as_written(page: Path) -> None:
     text = page.read_text()
     for found in BLOCK.finditer(text):
         lines = text[: found.start(1)].count("\n")
-        exec(compile("\n" * lines + found.group(1), str(page), "exec"), namespace)
+        exec(compile("\n" * lines + found.group(1), str(page), "exec", dont_inherit=True), namespace)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +116,52 @@ def test_every_hook_is_in_the_reference_with_its_arguments() -> None:
         entry = reference.partition(f"### {name}\n")[2].partition("\n### ")[0]
         assert f"def {name}({', '.join(arguments)})" in entry
         assert all(f"- `{argument}`: " in entry for argument in arguments), f"{name}: say what each argument is"
+
+
+def examples_of_records() -> dict[str, str]:
+    page = (ROOT / "docs/reference/spi.md").read_text()
+    return dict(re.findall(r"^### (\w+)\n\n```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", examples_of_records())
+def test_each_example_of_a_record_is_whole(name: str) -> None:
+    code = examples_of_records()[name]
+    used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+    assert name in used, "the example does not use what it is about"
+    exec(compile(code, f"spi.md: {name}", "exec", dont_inherit=True), {"__name__": "example"})
+
+
+def test_every_record_and_protocol_has_an_example() -> None:
+    classes = {name for name in spi.__all__ if inspect.isclass(getattr(spi, name))}
+    assert classes <= set(examples_of_records())
+
+
+def test_every_known_distribution_is_in_the_directory() -> None:
+    rows = re.findall(
+        r"^\| `(mailwright-[\w-]+)` \| (.*) \|$", (ROOT / "docs/reference/plugins.md").read_text(), re.MULTILINE
+    )
+    told = dict(rows)
+    if not (ROOT / "contrib").exists():
+        pytest.skip("contrib is not here")
+    listed = (ROOT / "contrib/README.md").read_text()
+    for distribution, points in plugin_page.distributions().items():
+        assert distribution in told, f"{distribution}: add a row to docs/reference/plugins.md"
+        assert all(f"`{point}`" in told[distribution] for point in points), distribution
+        assert f"`{distribution}`" in listed
+    registry = Registry(environ={})
+    for info in registry.plugins:
+        if info.distribution in told:
+            for added in info.adds:
+                assert added in told[info.distribution], f"{info.distribution} adds {added}"
+                keys = plugin_page.settings_of(registry, added)
+                assert all(f"`{key}`" in told[info.distribution] for key in keys), f"{info.distribution}: {keys}"
+
+
+def test_an_error_recommends_only_what_is_in_the_directory() -> None:
+    page = (ROOT / "docs/reference/plugins.md").read_text()
+    for (kind, name), distribution in host._KNOWN_DISTRIBUTIONS.items():
+        [row] = [row for row in page.splitlines() if row.startswith(f"| `{distribution}`")]
+        assert f"{kind} {name}" in row or (kind, name) == ("provider", "graph"), f"{kind} {name}"
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="signatures read a little differently elsewhere")

@@ -20,7 +20,7 @@ _lock = threading.Lock()
 _outboxes: dict[str | None, Outbox] = {}
 
 
-def _setting(options: Mapping[str, Any], name: str, default: Any = None) -> Any:
+def _setting(options: Mapping[Any, Any], name: str, default: Any = None) -> Any:
     """A backend's own option, else that of the settings."""
     known: Mapping[str, Any] = getattr(settings, "MAILWRIGHT", {})
     return options.get(name.lower(), known.get(name, default))
