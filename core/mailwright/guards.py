@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define, evolve
 
-from mailwright.errors import HttpError, LeaseLost, MailwrightError, PluginError, SecretError
+from mailwright.errors import HttpError, LeaseLost, MailwrightError, MessageError, PluginError, SecretError
 from mailwright.model import Part, RawPart, RecipientStatus, Report, SmtpEndpoint
 from mailwright.ports import HttpRequest
 from mailwright.spi import AttachmentSource, AuthMethod, AuthTarget, Capabilities, Provider, SecretScheme
@@ -225,6 +225,8 @@ class _Transport:
         return self._inner.capabilities
 
     async def deliver(self, submission: Submission) -> Report:
+        if error := _lacking(submission, self._inner.capabilities):
+            return Report.all(submission.envelope, "rejected", stage="prepare", permanent=True, error=error)
         committed = False
 
         async def commit() -> None:
@@ -286,6 +288,16 @@ class _Transport:
 
     async def aclose(self) -> None:
         await _closed(self._inner, self._guard)
+
+
+def _lacking(submission: Submission, capabilities: Capabilities) -> MessageError | None:
+    """What the message asks for and this transport cannot carry: an error, never silence."""
+    asked = {"dsn": submission.message.dsn is not None, "requiretls": submission.message.require_tls}
+    words = {"dsn": "dsn: delivery status notifications", "requiretls": "require_tls: TLS at every hop"}
+    for name, wanted in asked.items():
+        if wanted and name not in capabilities.extensions:
+            return MessageError(f"{words[name]} cannot be asked for here; leave it away, or use an SMTP connection")
+    return None
 
 
 async def _ended(task: asyncio.Future[Any]) -> bool:

@@ -438,6 +438,9 @@ class Sending:
         signed = await self._hooks.before_send(draft.composed, envelope, route.info)
         await route.rate.admit()
         by_message = route.transport.capabilities.content == "message"
+        if by_message and signed is not draft.composed:
+            told = "what a before_send hook made of the octets (a signature?) is not carried: it composes by itself"
+            _log.warning("provider %s: %s", route.connection.provider, told)
         submission = Submission(
             composed=signed,
             message=mime.with_text(draft.message) if by_message else draft.message,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from mailwright import Mailer, Message, Registry, connection_schema, hookimpl
+from mailwright import Dsn, Mailer, Message, Registry, connection_schema, hookimpl
 from mailwright.errors import HttpError, LeaseLost, MailwrightError, PluginError, SendError
 from mailwright.guards import guarded
 from mailwright.model import Envelope
@@ -390,3 +390,25 @@ def test_p01_a_secret_scheme_that_fails_shows_no_value(reveal: Any, told: str) -
         with pytest.raises(MailwrightError, match=told) as caught:
             Mailer({**box.connection, "auth": auth}, registry=registry, retries=0).send_sync(MESSAGE)
         assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("ask", "ability"), [({"dsn": Dsn(notify=["failure"])}, "dsn"), ({"require_tls": True}, "requiretls")]
+)
+def test_abilities_a_transport_lacks_are_refused_not_ignored(ask: dict[str, Any], ability: str) -> None:
+    def sent(**changes: Any) -> Any:
+        registry = host("mailwright_providers", provider(**opens(**changes)))
+        return Mailer({"provider": "nasty"}, registry=registry, retries=0).send_sync(MESSAGE.replace(**ask))
+
+    with pytest.raises(SendError, match="cannot be asked for here") as caught:
+        sent()
+    assert caught.value.permanent
+    assert sent(capabilities=Capabilities(extensions=frozenset({ability}))).status == "sent"
+
+
+def test_a_replacement_that_is_not_carried_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    module = types.ModuleType("signer")
+    module.mailwright_before_send = hookimpl(lambda composed: composed.with_header("X-Signed", "yes"))  # type: ignore[attr-defined]
+    module.mailwright_providers = hookimpl(lambda: [provider(**opens(capabilities=Capabilities(content="message")))])  # type: ignore[attr-defined]
+    Mailer({"provider": "nasty"}, registry=Registry([module], installed=False, environ={})).send_sync(MESSAGE)
+    assert "provider nasty: what a before_send hook made of the octets" in caplog.text

@@ -132,16 +132,20 @@ class Capabilities:
     """What a transport can do.
 
     Attributes:
-        content: ``mime``: takes the octets; ``message``: a JSON API that takes the message (hooks may veto, not replace).
+        content: ``mime``: takes the octets; ``message``: a JSON API that takes the message (hooks may veto; what they replace
+            is not carried, which is logged).
         recipients: ``envelope``, or ``headers`` for APIs that read To, Cc and Bcc from the octets.
         per_recipient: False: one answer for all, so no retry of a part of them.
         idempotency_s: Within this time a repeat with the same key is harmless.
+        extensions: What else it carries where a message asks for it: ``dsn`` (RFC 3461), ``requiretls`` (RFC 8689). A message
+            that asks for another is refused. Our own SMTP transport asks the server instead.
     """
 
     content: Literal["mime", "message"] = "mime"
     recipients: Literal["envelope", "headers"] = "envelope"
     per_recipient: bool = True
     idempotency_s: float | None = None
+    extensions: frozenset[Literal["dsn", "requiretls"]] = frozenset()
 
 
 @frozen(kw_only=True)
