@@ -225,6 +225,57 @@ def test_a_bad_key_is_a_loud_error(changes: dict[str, Any], said: str) -> None:
         DkimKey(**{"domain": "example.org", "selector": "s", **changes})
 
 
+class Octets:
+    """Ready-made octets, in chunks."""
+
+    message_id, needs = "<1@example.org>", frozenset[Any]()
+
+    def __init__(self, octets: bytes, step: int) -> None:
+        self.octets, self.step, self.size = octets, step, len(octets)
+
+    def __iter__(self) -> Any:
+        return (self.octets[at : at + self.step] for at in range(0, len(self.octets), self.step))
+
+    def __bytes__(self) -> bytes:
+        return self.octets
+
+    def with_header(self, name: str, value: str, *, top: bool = True) -> Octets:
+        return Octets(f"{name}: {value}\r\n".encode() + self.octets, self.step)
+
+
+@pytest.mark.parametrize("author", [b"a@example.org, b@example.org", b"Zo\xeb <zoe@example.org>", b"nobody:;", b""])
+def test_an_author_nobody_can_read_stops_the_message_in_words(author: bytes) -> None:
+    with pytest.raises(DkimError, match="names no one author"):
+        DkimSigner(keys()).sign(Octets(b"From: " + author + b"\r\n\r\nHello\r\n", 7))  # type: ignore[arg-type]
+
+
+ODD_HEADERS = [
+    (b"Subject: x", b"Subject:\r\n x \r\n\t y  "), (b"Subject: x\r\n", b""), (b"Subject: x", b"Subject:"),
+    (b"From:", b"fRoM:"), (b"zoe@example.org", b"=?utf-8?q?Zo=C3=AB?= <zoe@Example.ORG>"),
+    (b"zoe@example.org", b'"Zoe, \\"x\\" <a@evil.example>" <zoe@example.org>'), (b"Subject: x", b"Subject: x\r\nSubject: y"),
+]  # fmt: skip
+ODD_BODIES = [
+    b"", b"\r\n", b"\r\n" * 9, b" \t \r\n\t\r\n", b"a \t\r\n b\t c  \r\n\r\n \r\n", b"x" * 998 + b"\r\n", "Grüße \r\n".encode()
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", ODD_HEADERS, ids=repr)
+def test_both_judges_agree_on_odd_letters_however_they_are_cut(change: tuple[bytes, bytes], tmp_path: Path) -> None:
+    head = b"From: zoe@example.org\r\nTo: ann@example.net\r\nSubject: x\r\nDate: Mon, 02 Nov 2026 00:00:00 +0000\r\n"
+    for number, body in enumerate(ODD_BODIES):
+        octets = head.replace(*change) + b"\r\n" + body
+        made = [
+            bytes(DkimSigner(keys(), now=lambda: 1_767_312_000.0).sign(Octets(octets, step))) for step in (1, 3, 4096)
+        ]  # type: ignore[arg-type]
+        assert made[0] == made[1] == made[2]
+        assert verdicts(made[0]) == [True, True], body
+        if OPENDKIM is not None:
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            said = opendkim(made[0], folder, keys())
+            assert (said.count("dkim=pass"), said.count("dkim=fail")) == (2, 0), said
+
+
 def test_a_key_does_not_show_itself() -> None:
     assert "PRIVATE" not in repr(keys())
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from mailwright import Address, hookimpl
+from mailwright.errors import AddressError
 from mailwright.spi import Composed
 from mailwright_dkim.canonical import body_hash, fields, relaxed_field, split
 from mailwright_dkim.keys import DkimError, DkimKey
@@ -104,7 +105,13 @@ class DkimSigner:
 def _author(found: list[tuple[str, bytes]]) -> str:
     """Domain of the From field."""
     value = next((value for name, value in found if name == "from"), b"")
-    return Address.parse(value.replace(b"\r\n", b"").decode().strip(), allow_literals=True).domain.lower()
+    try:
+        text = value.replace(b"\r\n", b"").decode()
+        return Address.parse(text.strip(), allow_literals=True).domain.lower()
+    except (AddressError, UnicodeDecodeError) as error:
+        why = error.message if isinstance(error, AddressError) else "it is not UTF-8"
+        msg = f"dkim: the From field names no one author to sign for: {why}"
+        raise DkimError(msg) from None
 
 
 def _chosen(found: list[tuple[str, bytes]], covered: list[str]) -> list[bytes]:

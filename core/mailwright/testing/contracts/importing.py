@@ -30,6 +30,10 @@ def audit(event, arguments):
         if "__pycache__" not in str(arguments[0]):
             acts.append("open for writing")
 sys.addaudithook(audit)
+def slept(seconds, sleep=time.sleep):
+    acts.append("time.sleep")
+    sleep(seconds)
+time.sleep = slept
 before = set(sys.modules)
 importlib.import_module(name)
 top = name.partition(".")[0]
@@ -52,7 +56,7 @@ class Import:
 
     Attributes:
         own_ms: CPU time of its own modules, everything they depend on loaded already; the best of five, in milliseconds.
-        acts: What it does beside being imported: opens sockets, starts processes, writes files.
+        acts: What it does beside being imported: sleeps, opens sockets, starts processes, writes files.
     """
 
     own_ms: float
