@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from types import MappingProxyType
@@ -151,8 +152,17 @@ def _look_over(hook: str, record: Any) -> None:
             raise PluginError(f"{where}: limits is {type(value).__name__}, not Limits")
         if name in _CALLED and not callable(value) and not (value is None and name in _OPTIONAL):
             raise PluginError(f"{where}: {name} is {type(value).__name__}, not a function")
+        _warn_of(where, record, name)
     if hasattr(record, "settings"):
         _settings(where, record.settings)
+
+
+def _warn_of(where: str, record: Any, name: str) -> None:
+    """Fields that are to go away bear ``metadata={"deprecated": "0.3: use limits"}``; hooks have pluggy's ``warn_on_impl``."""
+    field = getattr(attrs.fields(type(record)), name)
+    told = field.metadata.get("deprecated")
+    if told and getattr(record, name) != field.default:
+        warnings.warn(f"{where}: {name} is deprecated since Mailwright {told}", DeprecationWarning, stacklevel=2)
 
 
 _CALLED: Final = frozenset({
