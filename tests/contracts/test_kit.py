@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mailwright import Message, hookimpl
 from mailwright.errors import HttpError
@@ -231,6 +231,13 @@ class Stubborn(PostTransport):
             return Report.all(submission.envelope, "unknown", stage="http")
 
 
+class Deaf(PostTransport):
+    """Does not hear how long the service wants to be left alone."""
+
+    async def deliver(self, submission: Submission) -> Report:
+        return evolve(await super().deliver(submission), retry_after_s=None)
+
+
 class Raising(PostTransport):
     """Raises where it should report."""
 
@@ -251,6 +258,7 @@ FLAWS = [
     (Forgetful, "test_outcomes_are_right_per_recipient", None),
     (Talker, "test_refused_before_is_rejected", "busy"),
     (Stubborn, "test_cancelling_is_clean", None),
+    (Deaf, "test_refused_before_is_rejected", "busy"),
     (Raising, "test_refused_before_is_rejected", "down"),
 ]
 

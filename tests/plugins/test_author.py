@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from mailwright.cli import scaffold
+from mailwright.errors import ConfigurationError
 from mailwright.testing import Sandbox
 
 KINDS = ("provider", "auth", "attachment", "secret", "queue", "hooks")
@@ -114,6 +116,23 @@ def test_names_nobody_could_type_are_refused(name: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("provider", "gmail"),
+        ("provider", "fastmail"),
+        ("auth", "basic"),
+        ("attachment", "url"),
+        ("secret", "env"),
+        ("queue", "sqlite"),
+    ],
+)
+def test_names_that_are_built_in_are_refused_where_they_would_be_in_vain(kind: str, name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is built in"):
+        scaffold.write(name, kind, tmp_path)
+    assert scaffold.write(name, "hooks", tmp_path).exists()
 
 
 def blocks(language: str) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Literal
 import mailwright_gmail_api
 import pytest
 
-from mailwright import Envelope, Message, Part, compose
+from mailwright import Envelope, Mailer, Message, Part, Registry, compose
+from mailwright.errors import MessageError
 from mailwright.spi import ConnectionInfo, Opening, Report, Submission
 from mailwright.testing import Delivered, HttpAnswer, HttpService, ReceivedRequest
 from mailwright.testing.contracts import CANARY, ProviderContract, TransportContract
@@ -164,3 +165,12 @@ async def test_what_is_too_large_is_not_sent() -> None:
         report = await deliver(service, size=30_000_000)
     assert outcomes(report) == {("rejected", True)}
     assert not service.requests
+
+
+async def test_more_recipients_than_gmail_takes_are_refused_before_anything_is_sent() -> None:
+    connection = {"provider": "gmail-api", "auth": {"type": "oauth2", "user": "zoe@example.org", "access_token": "x"}}
+    registry = Registry([mailwright_gmail_api], installed=False)
+    crowd = [f"r{number}@example.org" for number in range(101)]
+    async with Mailer(connection, registry=registry) as mailer:
+        with pytest.raises(MessageError, match="101 recipients, the provider takes 100"):
+            await mailer.send(Message(to=crowd, text="Hi"))

@@ -7,7 +7,8 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from mailwright.errors import ConfigurationError
+from mailwright.errors import ConfigurationError, PluginError
+from mailwright.registry import Registry
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _TEMPLATES: Final = Path(__file__).with_name("scaffold_templates")
@@ -25,11 +26,13 @@ def write(name: str, kind: str, folder: Path) -> Path:
         Its folder.
 
     Raises:
-        ConfigurationError: A name nobody could type, or the folder is there already.
+        ConfigurationError: A name nobody could type or that is built in, or the folder is there already.
     """
     short = name.removeprefix("mailwright-")
     if not _NAME.fullmatch(short) or len(short) > 40:
         raise ConfigurationError(f"{name!r}: use lower-case letters and digits, with single hyphens between them")
+    if _is_built_in(kind, short):
+        raise ConfigurationError(f"{short!r} is built in, and a built-in keeps its name; choose another one")
     target = folder / f"mailwright-{short}"
     if target.exists():
         raise ConfigurationError(f"{target} is there already; choose another name or --folder")
@@ -49,6 +52,17 @@ def write(name: str, kind: str, folder: Path) -> Path:
         (target / path).write_text(text, encoding="utf-8")
     (target / "src" / words["module"] / "py.typed").touch()
     return target
+
+
+def _is_built_in(kind: str, name: str) -> bool:
+    """Whether a plugin of that name would be there in vain."""
+    registry = Registry(installed=False, environ={})
+    if kind == "provider":
+        try:
+            return bool(registry.provider(name))
+        except PluginError as error:
+            return "unknown provider" not in error.message
+    return kind != "hooks" and name.replace("-", "_" if kind == "secret" else "-") in registry.names(kind)  # type: ignore[arg-type]
 
 
 def next_steps(target: Path) -> list[str]:

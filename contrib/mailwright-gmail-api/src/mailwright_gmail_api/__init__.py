@@ -197,13 +197,17 @@ def mailwright_providers() -> Iterable[Provider[Any]]:
     yield Provider(
         name="gmail-api",
         title="Gmail over its API",
-        note="Needs the scope gmail.send only. 35 MB a message, 60 messages a minute in new projects.",
+        note="Needs the scope gmail.send only. 35 MB and 100 recipients a message, 60 messages a minute in new projects.",
         settings=GmailApiSettings,
         auth=("oauth2", "google_service_account", "external_token"),
         target=_target,
         open=GmailTransport,
-        limits=Limits(rate=1.0, recipients=500, size=MAX_SIZE),
+        limits=Limits(rate=1.0, recipients=100, size=MAX_SIZE),
         explain=_explain,
         advise=_advise,
-        sources=("Gmail API discovery document, 20260907", "developers.google.com, Gmail API uploads"),
+        sources=(
+            "Gmail API discovery document, 20260907",
+            "developers.google.com, Gmail API uploads",
+            "support.google.com/a/answer/166852: 100 recipients a message by SMTP or API",
+        ),
     )

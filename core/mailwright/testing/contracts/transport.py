@@ -23,7 +23,7 @@ from mailwright.testing.contracts.auth import opening_for
 from mailwright.testing.contracts.plugin import PluginContract
 from mailwright.testing.contracts.running import leaks, run
 from mailwright.testing.laws import fixed_tokens
-from mailwright.testing.services import IN_DOUBT, REFUSED_BEFORE, RETRY_AFTER_S, Service, Trouble
+from mailwright.testing.services import IN_DOUBT, REFUSED_BEFORE, RETRY_AFTER_S, HttpService, Service, Trouble
 from mailwright.testing.strategies import messages
 from mailwright.vetting import Kind
 
@@ -161,7 +161,10 @@ class TransportContract(PluginContract):
                 [status] = report.statuses
                 assert status.outcome == "rejected", _told(report)
                 assert status.permanent is (trouble == "login"), _told(report)
-                assert report.retry_after_s in {None, RETRY_AFTER_S}
+                told = trouble == "busy" and isinstance(opened.service, HttpService)
+                assert report.retry_after_s in ({RETRY_AFTER_S} if told else {None, RETRY_AFTER_S}), (
+                    "Retry-After is lost"
+                )
                 assert not leaks(report, report.error, getattr(report.error, "message", ""), opened.transport)
                 assert not opened.service.delivered
 
