@@ -18,6 +18,7 @@ from mailwright.connections import Saved, find_connection
 from mailwright.credentials import open_credential
 from mailwright.errors import (
     AttachmentError,
+    LeaseLost,
     MailwrightError,
     MessageError,
     Problem,
@@ -395,7 +396,7 @@ class Sending:
         most = routes[0].connection.retries if routes[0].connection.retries is not None else self._retries
         for attempt in range(most + len(routes)):
             route = routes[position]
-            report = await self._attempt(draft, open_for, route, commit)
+            report = await self._attempt_again(draft, open_for, route, commit, tried=attempt > 0)
             receipt = receipt.merge(report, provider=route.connection.provider, doubtful=receipt.unknown)
             waiting = [status for status in receipt.rejected if not status.permanent]
             if receipt.unknown:
@@ -416,6 +417,19 @@ class Sending:
                 await self._clock.sleep(report.retry_after_s or BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
             open_for = Envelope(sender=open_for.sender, recipients=tuple(status.address for status in waiting))
         return explained(receipt, self._registry.provider(route.connection.provider))
+
+    async def _attempt_again(
+        self, draft: Draft, envelope: Envelope, route: Route, commit: Commit, *, tried: bool
+    ) -> Report:
+        """A hook that fails once something was tried ends it; what earlier attempts came to must not be lost with it."""
+        try:
+            return await self._attempt(draft, envelope, route, commit)
+        except LeaseLost:
+            raise
+        except MailwrightError as error:
+            if not tried:
+                raise
+            return Report.all(envelope, "rejected", stage=error.stage or "hook", permanent=True, error=error)
 
     def _for_route(self, draft: Draft, last: Route, route: Route) -> Draft:
         """Octets for another kind of transport: Bcc stands in them only where recipients are read from the header."""

@@ -30,7 +30,7 @@ def run(*command: str, cwd: Path, python: str = sys.executable, **more: str) -> 
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
     environment |= {"NO_COLOR": "1", "COLUMNS": "200", "HOME": str(cwd), "XDG_CONFIG_HOME": str(cwd / "config")} | more
     done = subprocess.run(
-        [python, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=50, check=False
+        [python, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=150, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -49,6 +49,7 @@ def install(wheel: Path, folder: Path) -> str:
     return str(folder / "bin" / "python")
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_of_each_kind_passes_its_tests_at_once(kind: str, tmp_path: Path) -> None:
     said = run("-c", CLI, "plugins", "new", f"our-{kind}", "--kind", kind, cwd=tmp_path)

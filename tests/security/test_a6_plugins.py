@@ -19,6 +19,7 @@ from mailwright import Mailer, Message, Registry, Veto, hookimpl
 from mailwright.errors import MailwrightError, PluginError
 from mailwright.lifecycle import Lifecycle
 from mailwright.model import ConnectionInfo, Envelope, Receipt
+from mailwright.system import SystemClock
 from mailwright.testing import Sandbox
 from mailwright.testing.laws import composed
 
@@ -191,6 +192,30 @@ def test_p01_a_veto_sends_nothing() -> None:
         with pytest.raises(Veto, match="not today"):
             mailer.send_sync(Message(from_="zoe@example.org", to="ann@example.org", text="x"))
         assert not box.messages
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), Veto("not again")])
+def test_p01_a_hook_that_fails_at_the_second_attempt_loses_nothing_of_the_first(error: Exception) -> None:
+    attempts: list[int] = []
+
+    def fails_later(envelope: Envelope) -> None:
+        attempts.append(len(envelope.recipients))
+        if len(attempts) > 1:
+            raise error
+
+    class Patient(SystemClock):
+        async def sleep(self, seconds: float) -> None:
+            pass
+
+    with Sandbox(tls="none", login=False) as box:
+        box.refuse("bo@example.org", "451 4.2.1 later")
+        registry = Registry([plugin("before_send", fails_later)], installed=False, environ={})
+        message = Message(from_="zoe@example.org", to="ann@example.org, bo@example.org", text="x")
+        receipt = Mailer(box.connection, registry=registry, clock=Patient()).send_sync(message)
+        assert [status.outcome for status in receipt.statuses] == ["accepted", "rejected"]
+        assert [status.permanent for status in receipt.statuses] == [None, True]
+        assert attempts == [2, 1]
+        assert len(box.messages) == 1
 
 
 @pytest.mark.parametrize("how", ["blocks", "swallows"])
