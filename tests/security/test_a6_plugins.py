@@ -211,7 +211,7 @@ def test_p01_a_hook_that_fails_at_the_second_attempt_loses_nothing_of_the_first(
         box.refuse("bo@example.org", "451 4.2.1 later")
         registry = Registry([plugin("before_send", fails_later)], installed=False, environ={})
         message = Message(from_="zoe@example.org", to="ann@example.org, bo@example.org", text="x")
-        receipt = Mailer(box.connection, registry=registry, clock=Patient()).send_sync(message)
+        receipt = Mailer(box.connection, registry=registry, clock=Patient(), retries=2).send_sync(message)
         assert [status.outcome for status in receipt.statuses] == ["accepted", "rejected"]
         assert [status.permanent for status in receipt.statuses] == [None, True]
         assert attempts == [2, 1]
