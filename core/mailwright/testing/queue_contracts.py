@@ -296,13 +296,12 @@ class LedgerContract:
                 (claim,) = await ledger.take(limit=1, lease_s=30)
                 await ledger.record(claim, Verdict(state=state))
                 clock.seconds += 100
-            old = Selection(states=("sent", "cancelled"), older_than=clock.now().timestamp() - 150)
+            old = Selection(states=("sent", "cancelled"), older_than=clock.now().timestamp() - 250)
             assert await ledger.change(old, "purge", limit=1) == 1
-            assert await ledger.change(old, "purge", limit=9) == 2
+            assert await ledger.change(old, "purge", limit=9) == 1
             assert await ledger.change(old, "purge", limit=9) == 0
-            assert [found.id for found in await ledger.page(Selection(), limit=9)] == [
-                job(number).id for number in (7, 6, 5, 4)
-            ]
+            left = [found.state for found in await ledger.page(Selection(), limit=9)]
+            assert sorted(left) == ["failed", "queued", "queued", "queued", "sent"]
 
         self.run(law)
 
