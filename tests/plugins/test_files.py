@@ -145,3 +145,16 @@ def test_info_finds_by_what_is_added_and_enabling_tells_of_the_variable(tmp_path
     assert "microsoft" in mailwright("plugins", "info", "outlook", cwd=tmp_path).stdout
     done = mailwright("plugins", "enable", "gmail", cwd=tmp_path, MAILWRIGHT_DISABLED_PLUGINS="gmail")
     assert "still disables it" in done.stderr
+
+
+def test_a_provider_that_fails_is_named_where_all_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(
+        "from mailwright import hookimpl\nfrom mailwright.spi import AuthTarget, Provider, Settings\n"
+        "@hookimpl\ndef mailwright_providers():\n"
+        "    yield Provider(name='bad', settings=Settings, endpoint=lambda settings: 1 / 0,\n"
+        "                   target=lambda settings: AuthTarget(protocol='smtp', host='h'))\n"
+    )
+    done = mailwright("providers", cwd=tmp_path, MAILWRIGHT_PLUGIN_FILES=str(tmp_path / "bad.py"))
+    assert done.returncode == 0
+    assert "gmail" in done.stdout
+    assert "warning: plugin bad (handed in): endpoint failed: ZeroDivisionError" in done.stderr

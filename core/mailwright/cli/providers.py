@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mailwright.cli.output import show_json
-from mailwright.errors import PluginError
+from mailwright.errors import MailwrightError, PluginError
 from mailwright.registry import default_registry
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ def run(name: str | None, *, json: bool) -> int:
     registry = default_registry()
     if name is not None:
         return _one(registry.provider(name), json=json)
-    found = [facts(provider) for provider in _usable(registry)]
+    found = [*_told(registry)]
     if json:
         show_json(found)
         return 0
@@ -39,7 +41,7 @@ def facts(provider: Provider[Any]) -> dict[str, Any]:
     """What is known of one provider, as plain values."""
     try:
         settings = provider.settings()
-    except TypeError:  # a host of the user's choosing
+    except (TypeError, ValueError):  # a host of the user's choosing
         servers, oauth = [], {}
     else:
         offered = provider.offers(settings) if provider.offers else ()
@@ -61,6 +63,15 @@ def facts(provider: Provider[Any]) -> dict[str, Any]:
         "note": provider.note,
         "sources": [*provider.sources],
     }
+
+
+def _told(registry: Registry) -> Iterator[dict[str, Any]]:
+    """Facts of each; a plugin that fails at it is named, and the others are listed."""
+    for provider in _usable(registry):
+        try:
+            yield facts(provider)
+        except MailwrightError as error:
+            sys.stderr.write(f"warning: {error.message}\n")
 
 
 def _usable(registry: Registry) -> list[Provider[Any]]:
