@@ -56,6 +56,7 @@ def test_examples_run_as_written(page: Path) -> None:
         exec(compile("\n" * lines + found.group(1), str(page), "exec", dont_inherit=True), namespace)
 
 
+@pytest.mark.timeout(180)  # pages that generate examples, in a process of their own
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if _has_tests_for_pytest(page)],
