@@ -46,7 +46,7 @@ def guarded(record: Any, who: str) -> Any:
             record,
             open=lambda *given: _Authenticator(guard.call(record.open, given, "open", _ACTING), guard),
             user=lambda settings: guard.call(record.user, (settings,), "user", (str, type(None))),
-            login=None if login is None else lambda *given: guard.wait(login, given, "login", (type(None),)),
+            login=None if login is None else lambda *given: guard.wait(login, given, "login", (object,)),
         )
     if isinstance(record, AttachmentSource):
         return evolve(record, resolve=lambda *given: _parts(record, given, guard))
@@ -134,7 +134,8 @@ class _Guard:
     def failure(self, what: str, error: BaseException, *, shown: bool = True) -> PluginError:
         """An error that names the plugin; without its words where they may hold a secret."""
         words = f": {one_line(error)}" if shown and str(error) else ""
-        return PluginError(f"{self.who}: {what} failed: {type(error).__name__}{words}; tell its author, or disable it")
+        told = f"{self.who}: {what} failed: {type(error).__name__}{words}; tell its author, or disable it"
+        return PluginError(told, permanent=not isinstance(error, OSError))  # a network or disk may be back
 
 
 def _called(kind: type) -> str:

@@ -332,6 +332,20 @@ class Credential:
         pass
 
 
+async def away(*given: Any) -> Any:
+    raise ConnectionResetError("the vault is away")
+
+
+def test_p01_a_vault_that_is_away_is_no_permanent_failure() -> None:
+    opened = type("Away", (Credential,), {"sasl": away})
+    record = AuthMethod(name="nasty", settings=Nothing, protocols=frozenset({"smtp"}), open=lambda *given: opened())
+    with Sandbox(tls="none") as box, pytest.raises(SendError, match="ConnectionResetError") as caught:
+        Mailer(
+            {**box.connection, "auth": {"type": "nasty"}}, registry=host("mailwright_auth_methods", record), retries=0
+        ).send_sync(MESSAGE)
+    assert caught.value.permanent is False
+
+
 class Machine:
     name = "PLAIN"
 
