@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from mailwright.errors import SessionError
@@ -11,7 +12,7 @@ from mailwright.model import Reply
 
 MAX_LINE: Final = 8192
 MAX_REPLY: Final = 65536
-_LINE = re.compile(rb"([2-5][0-5][0-9])(?:([ -])([^\r\n]*))?\r\n")
+_LINE = re.compile(rb"([2-5][0-5][0-9])(?:([ -])([^\r\n]*))?\r")
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
 
 
@@ -25,7 +26,7 @@ class ReplyParser:
     """Collects octets and yields whole replies."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = b""
         self._lines: list[bytes] = []
         self._code = b""
         self._size = 0
@@ -33,7 +34,7 @@ class ReplyParser:
     @property
     def pending(self) -> bool:
         """Whether part of a reply has arrived."""
-        return bool(self._buffer or self._lines)
+        return bool(self._rest or self._lines)
 
     def feed(self, data: bytes) -> Iterator[Reply]:
         """Take octets, give the replies they complete, one by one: what follows them cannot take them back.
@@ -41,27 +42,24 @@ class ReplyParser:
         Raises:
             ProtocolError: Codes outside 200-559, codes that change within a reply, bare line ends, too long.
         """
-        self._buffer += data
-        while (end := self._buffer.find(b"\n")) >= 0:
-            if end >= MAX_LINE:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if len(line) >= MAX_LINE:
                 raise ProtocolError("the server sent a line that is too long")
-            line = bytes(self._buffer[: end + 1])
-            del self._buffer[: end + 1]
-            if (reply := self._line(line)) is not None:
-                yield reply
-        if len(self._buffer) > MAX_LINE:
+            if self._lines or line[3:4] == b"-":
+                if (reply := self._line(line)) is not None:
+                    yield reply
+            else:
+                yield _one_line(line)
+        if len(self._rest) > MAX_LINE:
             raise ProtocolError("the server sent a line that is too long")
 
     def _line(self, line: bytes) -> Reply | None:
-        match = _LINE.fullmatch(line)
-        if match is None:
-            shown = line[:40].decode("ascii", "backslashreplace").strip()
-            raise ProtocolError(f"the server sent what is no SMTP reply: {shown!r}")
-        code, separator, text = match.groups()
+        code, separator, text = _parts(line)
         if self._lines and code != self._code:
             raise ProtocolError(f"the server changed its code within a reply: {self._code!r}, then {code!r}")
         self._code = code
-        self._lines.append(text or b"")
+        self._lines.append(text)
         self._size += len(line)
         if self._size > MAX_REPLY:
             raise ProtocolError("the server sent a reply that is too long")
@@ -70,6 +68,22 @@ class ReplyParser:
         lines = [piece.decode("utf-8", "backslashreplace") for piece in self._lines]
         self._lines, self._size = [], 0
         return make_reply(int(code), lines)
+
+
+@lru_cache(maxsize=64)  # a server says the same to every MAIL, RCPT and DATA
+def _one_line(line: bytes) -> Reply:
+    code, _, text = _parts(line)
+    return make_reply(int(code), [text.decode("utf-8", "backslashreplace")])
+
+
+def _parts(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """Code, separator and text of a line without its LF."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        shown = line[:40].decode("ascii", "backslashreplace").strip()
+        raise ProtocolError(f"the server sent what is no SMTP reply: {shown!r}")
+    code, separator, text = match.groups()
+    return code, separator or b"", text or b""
 
 
 def make_reply(code: int, lines: list[str]) -> Reply:

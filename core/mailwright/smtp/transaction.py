@@ -17,6 +17,9 @@ The rules:
   before: only 354 shows that replies to commands in one write were paired rightly.
 - The commands of the next transaction may ride behind the final dot (RFC 2920 §3.1): whatever the server says to the dot,
   a transaction has ended there, and RSET would only undo the next one.
+- *At once*: RSET, MAIL, each RCPT and the whole message as one last chunk go in one write, whatever the transaction before
+  it came to. RSET makes it begin afresh; each command is answered, and with nobody accepted the last answer changes nothing.
+  From that write on a lost session means *unknown*.
 - One at a time, a reply that is there before its command was written is one too: the session is out of step.
 
     state     expects            next
@@ -29,9 +32,9 @@ The rules:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
+from typing import Final
 
 from mailwright.errors import MailwrightError, Stage
 from mailwright.model import Envelope, RecipientStatus, Reply
@@ -59,6 +62,7 @@ class Transaction:
         rcpt_parameters: Of RCPT, for each recipient.
         pipelining: Write all commands at once.
         chunking: The body goes in BDAT chunks.
+        at_once: It goes with the commands, as one chunk; needs `pipelining` and `chunking`.
     """
 
     def __init__(
@@ -69,22 +73,26 @@ class Transaction:
         rcpt_parameters: Callable[[str], Iterable[str]] = lambda recipient: (),
         pipelining: bool = False,
         chunking: bool = False,
+        at_once: bool = False,
     ) -> None:
         self._envelope = envelope
         self._statuses: list[RecipientStatus | None] = [None] * len(envelope.recipients)
         self._accepted: dict[int, Reply] = {}
         self._pipelining = pipelining
-        self._to_send: deque[tuple[Stage, bytes]] = deque([("mail", mail_from(envelope.sender, mail_parameters))])
-        self._to_send.extend(("rcpt", rcpt_to(address, rcpt_parameters(address))) for address in envelope.recipients)
+        self._commands = [b"RSET\r\n"] if at_once else []
+        self._mail = len(self._commands)
+        self._commands.append(mail_from(envelope.sender, mail_parameters))
+        self._commands += [rcpt_to(address, rcpt_parameters(address)) for address in envelope.recipients]
         if not chunking:
-            self._to_send.append(("data", b"DATA\r\n"))
+            self._commands.append(b"DATA\r\n")
         self.chunking = chunking
         self.chunks = 0
-        self._asked: deque[Stage] = deque()
-        self._recipient = 0
+        self._asked = 0
+        self._answered = 0
         self._final: Reply | None = None
         self._untouched = True
         self._in_step = not pipelining
+        self._ended = False
         self.state = State.ASKING
         self.close = False
 
@@ -107,24 +115,21 @@ class Transaction:
     @property
     def one_too_many(self) -> bool:
         """Whether some recipients need a further transaction."""
-        return any(status is not None and one_too_many(status) for status in self._statuses)
+        return self._final is not None and any(status is not None and one_too_many(status) for status in self._statuses)
 
     def commands(self) -> bytes:
         """What to write now; nothing while a reply is awaited."""
-        if self.state is not State.ASKING or (self._asked and not self._pipelining):
+        if self.state is not State.ASKING or (self._asked > self._answered and not self._pipelining):
             return b""
-        batch: list[bytes] = []
-        while self._to_send:
-            stage, command = self._to_send.popleft()
-            self._asked.append(stage)
-            batch.append(command)
-            if not self._pipelining:
-                break
-        return b"".join(batch)
+        first = self._asked
+        self._asked = len(self._commands) if self._pipelining else min(first + 1, len(self._commands))
+        return b"".join(self._commands[first : self._asked])
 
     def dot_sent(self) -> None:
         """The final dot, or the last chunk, is on its way: from here on a lost session means *unknown*."""
-        self.state = State.FINAL
+        self._ended = True
+        if self.state is not State.ASKING:
+            self.state = State.FINAL
 
     def chunk_sent(self) -> None:
         """A chunk that is not the last is on its way; `chunks` counts those without an answer."""
@@ -136,26 +141,21 @@ class Transaction:
         Raises:
             ProtocolError: For a reply that no command asked for, or a code that does not fit.
         """
-        self._untouched = self._untouched and reply.code == 421 and self._asks("mail")
-        if self.chunks:
+        if self.state is State.ASKING:
+            self._receive_answer(reply)
+        elif self.chunks:
             self._receive_chunk(reply)
         elif self.state is State.FINAL:
             self._receive_final(reply)
-        elif self.state in {State.BODY, State.EMPTY}:
+        elif self.state is not State.DONE:
             self._receive_early(reply)
-        elif not self._asked:
-            raise ProtocolError(f"the server said what nobody asked for: {reply}")
-        elif reply.code == 421:
-            self._closing(reply, self._asked[0])
         else:
-            getattr(self, f"_receive_{self._asked.popleft()}")(reply)
+            raise ProtocolError(f"the server said what nobody asked for: {reply}")
 
     def lost(self, error: MailwrightError) -> None:
         """The session broke: decide what is undecided."""
-        outcome = "unknown" if self.state is State.FINAL else "rejected"
-        stage: Stage = {State.FINAL: "final", State.BODY: "body", State.EMPTY: "body"}.get(  # type: ignore[assignment]
-            self.state, self._asked[0] if self._asked else "mail"
-        )
+        outcome = "unknown" if self._ended else "rejected"
+        stage: Stage = "final" if self._ended else self._stage if self.state is State.ASKING else "body"
         out_of_step = isinstance(error, ProtocolError) and not self._in_step and self.state is not State.DONE
         for index in range(len(self._statuses)):
             if self._statuses[index] is None or out_of_step:
@@ -175,6 +175,31 @@ class Transaction:
 
     # -- one reply for each command
 
+    @property
+    def _stage(self) -> Stage:
+        """What the next answer is to."""
+        place = self._answered - self._mail
+        return "mail" if place <= 0 else "rcpt" if place <= len(self._statuses) else "data"
+
+    def _receive_answer(self, reply: Reply) -> None:
+        if self._answered == self._asked:
+            raise ProtocolError(f"the server said what nobody asked for: {reply}")
+        place = self._answered - self._mail
+        self._untouched = self._untouched and reply.code == 421 and place <= 0
+        if reply.code == 421:
+            self._closing(reply)
+            return
+        self._answered += 1
+        if place < 0:
+            if reply.code // 100 != 2:
+                raise ProtocolError(f"the server answered RSET with {reply}")
+        elif place == 0:
+            self._receive_mail(reply)
+        elif place <= len(self._statuses):
+            self._receive_rcpt(place - 1, reply)
+        else:
+            self._receive_data(reply)
+
     def _receive_mail(self, reply: Reply) -> None:
         if reply.code // 100 == 2:
             return
@@ -184,9 +209,7 @@ class Transaction:
             self._decide(index, "rejected", "mail", reply)
         self._give_up()
 
-    def _receive_rcpt(self, reply: Reply) -> None:
-        index = self._recipient
-        self._recipient += 1
+    def _receive_rcpt(self, index: int, reply: Reply) -> None:
         if self._statuses[index] is not None:  # MAIL was refused
             self._give_up()
             return
@@ -196,11 +219,11 @@ class Transaction:
             self._refusal(reply, "RCPT")
             self._final = reply
             self._decide(index, "rejected", "rcpt", reply)
-        if self._recipient == len(self._statuses):
+        if index + 1 == len(self._statuses):
             if not self._accepted:
                 self._give_up()
             elif self.chunking:
-                self.state = State.BODY
+                self.state = State.FINAL if self._ended else State.BODY
 
     def _receive_data(self, reply: Reply) -> None:
         if reply.code == 354:
@@ -238,25 +261,26 @@ class Transaction:
 
     # -- helpers
 
-    def _asks(self, stage: Stage) -> bool:
-        return self.state is State.ASKING and bool(self._asked) and self._asked[0] == stage
-
     def _refusal(self, reply: Reply, what: str) -> None:
         if reply.code // 100 not in {4, 5}:
             raise ProtocolError(f"the server answered {what} with {reply}")
 
-    def _closing(self, reply: Reply, stage: Stage) -> None:
+    def _closing(self, reply: Reply) -> None:
         self._final = reply
+        stage = self._stage
         for index, status in enumerate(self._statuses):
             if status is None:
                 self._decide(index, "rejected", stage, reply, permanent=False)
         self._finish(close=True)
 
     def _give_up(self) -> None:
-        """Nobody is left: ask nothing more; with DATA on the wire its reply is still to come."""
-        self._to_send.clear()
-        if not self._asked:
-            self._finish()
+        """Nobody is left: ask nothing more; what is on the wire is still answered."""
+        del self._commands[self._asked :]
+        if self._answered == self._asked:
+            if self._ended:
+                self.state = State.FINAL
+            else:
+                self._finish()
 
     def _decide_accepted(self, outcome: str, stage: Stage, reply: Reply) -> None:
         for index in self._accepted:
