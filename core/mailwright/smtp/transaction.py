@@ -34,7 +34,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Final
 
 from mailwright.errors import MailwrightError, Stage
 from mailwright.model import Envelope, RecipientStatus, Reply
@@ -86,6 +85,7 @@ class Transaction:
         if not chunking:
             self._commands.append(b"DATA\r\n")
         self.chunking = chunking
+        self.at_once = at_once
         self.chunks = 0
         self._asked = 0
         self._answered = 0

@@ -148,6 +148,10 @@ class Capabilities:
     extensions: frozenset[Literal["dsn", "requiretls"]] = frozenset()
 
 
+async def no_commit() -> None:
+    """Nobody keeps books: nothing to write down before the point of no return."""
+
+
 @frozen(kw_only=True)
 class Submission:
     """One attempt to deliver.
@@ -160,6 +164,8 @@ class Submission:
         idempotency_key: Same for every attempt of the message.
         deadline: In `Clock.monotonic` seconds.
         commit: Awaited once before the final dot or the HTTP request; may raise `LeaseLost`.
+        may_repeat: Its recipients may get it twice, if its outcome stays unknown: a transport may send several such
+            messages before the first of them is answered.
     """
 
     composed: Composed = field(repr=False)
@@ -167,7 +173,8 @@ class Submission:
     envelope: Envelope
     idempotency_key: str
     deadline: float
-    commit: Callable[[], Awaitable[None]] = field(repr=False)
+    commit: Callable[[], Awaitable[None]] = field(default=no_commit, repr=False)
+    may_repeat: bool = False
 
 
 class Transport(Protocol):

@@ -1,17 +1,20 @@
-"""One transaction over the wire: the machine decides, this writes, waits and reads."""
+"""One transaction over the wire: the machine decides, this writes and waits."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from mailwright.model import Timeouts
-from mailwright.smtp import DotStuffer, ProtocolError, State, Transaction
+from mailwright.smtp import DotStuffer, State, Transaction
+from mailwright.spi import no_commit
+from mailwright.transport.watch import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from mailwright.model import Reply, Timeouts
     from mailwright.ports import Composed
     from mailwright.transport.wire import WireProtocol
 
@@ -24,15 +27,14 @@ IN_FLIGHT: Final = 8
 
 
 class Exchange:
-    """Drives one `Transaction`.
+    """Drives one `Transaction`. Answers are taken as they arrive; its task wakes for the body, and at the end.
 
     Args:
         transaction: The machine.
         protocol: The wire.
         composed: The octets.
-        commit: Awaited just before the final dot.
         timeouts: For each stage.
-        follow: The next transaction's commands, asked for when the final dot is written; they ride in the same write.
+        until: When the time for the message is over, on the loop's clock.
 
     Attributes:
         envelope_ms: From MAIL to the last answer before the body.
@@ -41,82 +43,164 @@ class Exchange:
     """
 
     def __init__(
-        self,
-        transaction: Transaction,
-        protocol: WireProtocol,
-        *,
-        composed: Composed,
-        commit: Callable[[], Awaitable[None]],
-        timeouts: Timeouts,
-        follow: Callable[[], bytes] = bytes,
+        self, transaction: Transaction, protocol: WireProtocol, composed: Composed, *, timeouts: Timeouts, until: float
     ) -> None:
-        self._transaction = transaction
+        self.transaction = transaction
         self._protocol = protocol
         self._composed = composed
-        self._commit = commit
         self._timeouts = timeouts
-        self._follow = follow
-        self._followed = False
+        self._until = until
+        self._waiter: asyncio.Future[None] | None = None
+        self._shown = _wire.isEnabledFor(logging.DEBUG)
+        self._started = time.perf_counter()
         self.envelope_ms = 0
         self.message_ms = 0
         self.octets = 0
 
-    async def run(self) -> None:
-        """Until every recipient is decided and the session is ready for the next MAIL, or an error is raised."""
-        transaction = self._transaction
-        started = time.perf_counter()
-        await self._ask()
-        asked = time.perf_counter()
-        self.envelope_ms = round((asked - started) * 1000)
-        if transaction.state is State.BODY:
-            await (self._chunks() if transaction.chunking else self._body())
-        elif transaction.state is State.EMPTY:
-            self._protocol.write(b".\r\n")
-            transaction.dot_sent()
-        while transaction.state is State.FINAL:
-            await self._receive(self._timeouts.reply)
-        self.message_ms = round((time.perf_counter() - asked) * 1000)
-        if transaction.dirty and not transaction.close and not self._followed:
-            await self._reset()
+    # -- for the protocol
 
-    async def _ask(self) -> None:
-        while self._transaction.state is State.ASKING:
-            if commands := self._transaction.commands():
-                if self._protocol.has_reply:
-                    self._protocol.check()
-                    raise ProtocolError("the server answered before it was asked")
-                _wire.debug("C: %s", "MAIL RCPT DATA" if commands.count(b"\r\n") > 1 else commands[:4].decode("ascii"))
+    @property
+    def answered(self) -> bool:
+        """Whether the transaction has ended."""
+        return self.transaction.state is State.DONE
+
+    @property
+    def close(self) -> bool:
+        """Whether the session ends with it."""
+        return self.transaction.close
+
+    def receive(self, reply: Reply) -> None:
+        """Take the next answer."""
+        if self._shown:
+            _wire.debug("S: %s %s", reply.code, reply.enhanced or "")
+        self.transaction.receive(reply)
+
+    def advance(self) -> None:
+        """Ask on; a lone dot needs nobody; the body is for the task."""
+        state = self.transaction.state
+        if state is State.ASKING:
+            if commands := self.begin():
                 self._protocol.write(commands)
-            await self._receive(self._timeouts.command)
+            self._protocol.expect(self, self._timeouts.command, self._until)
+        elif state is State.EMPTY:
+            self._protocol.write(b".\r\n")
+            self.transaction.dot_sent()
+            self._protocol.expect(self, self._timeouts.reply, self._until)
+        elif state is State.FINAL:
+            self._protocol.expect(self, self._timeouts.reply, self._until)
+        else:
+            self.wake()
 
-    async def _receive(self, limit_s: float) -> None:
-        reply = await self._protocol.reply(limit_s)
-        _wire.debug("S: %s %s", reply.code, reply.enhanced or "")
-        self._transaction.receive(reply)
+    def wake(self) -> None:
+        """There is something to do for the task."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
-    async def _body(self) -> None:
+    # -- for the task
+
+    def begin(self) -> bytes:
+        """The next commands."""
+        commands = self.transaction.commands()
+        if self._shown and commands:
+            _wire.debug("C: %s", "MAIL RCPT DATA" if commands.count(b"\r\n") > 1 else commands[:4].decode("ascii"))
+        return commands
+
+    async def run(self, commit: Callable[[], Awaitable[None]], follow: Callable[[], bytes]) -> None:
+        """Until every recipient is decided, or an error is raised. The first commands are on the wire.
+
+        Args:
+            commit: Awaited just before the final dot.
+            follow: The next transaction's commands, asked for when the final dot is written; they ride in the same write.
+        """
+        transaction = self.transaction
+        while transaction.state is State.ASKING or transaction.state is State.EMPTY:
+            await self._answer(self._timeouts.command)
+        asked = time.perf_counter()
+        self.envelope_ms = round((asked - self._started) * 1000)
+        if transaction.state is State.BODY:
+            if transaction.chunking:
+                await self._chunks(commit, follow)
+            else:
+                await self._body(commit, follow)
+        await self.ended(asked)
+
+    async def run_at_once(self, commit: Callable[[], Awaitable[None]]) -> None:
+        """The whole message behind others; nothing is on the wire before the commit."""
+        composed = self._composed
+        small = composed.size <= ONE_WRITE
+        octets = bytes(composed) if small else b"".join([piece async for piece in composed])
+        await self.committed(commit)
+        self._protocol.check()
+        self.octets = len(octets)
+        self._protocol.ask(self)
+        self._protocol.write_soon(b"%bBDAT %d LAST\r\n%b" % (self.begin(), len(octets), octets))
+        self.transaction.dot_sent()
+        async with asyncio.timeout_at(self._until):
+            await self.ended(time.perf_counter())
+
+    async def ended(self, asked: float) -> None:
+        """Wait for the last answer to a body begun at `asked`."""
+        while self.transaction.state is not State.DONE:
+            await self._answer(self._timeouts.reply)
+        self.message_ms = round((time.perf_counter() - asked) * 1000)
+
+    async def _answer(self, limit_s: float) -> None:
+        """Wait until the protocol wakes us."""
+        protocol = self._protocol
+        protocol.check()
+        protocol.expect(self, limit_s, self._until)
+        waiter = self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    async def committed(self, commit: Callable[[], Awaitable[None]]) -> None:
+        """Pass the point of no return."""
+        if commit is not no_commit:
+            self._protocol.expect(self, NEVER, self._until)
+            async with asyncio.timeout_at(self._until):
+                await commit()
+
+    async def _body(self, commit: Callable[[], Awaitable[None]], follow: Callable[[], bytes]) -> None:
         stuffer = DotStuffer()
-        end: bytes
         if self._composed.size <= ONE_WRITE:
             end = stuffer.feed(bytes(self._composed)) + stuffer.end()
         else:
+            await self._stream(stuffer)
+            end = stuffer.end()
+        if self.transaction.state is State.BODY:
+            self._protocol.check()
+            await self.committed(commit)
+        if self.transaction.state is State.BODY:  # no early refusal
+            self._protocol.check()
+            self._end(end, follow)
+
+    async def _stream(self, stuffer: DotStuffer) -> None:
+        """All but the dot; an early refusal ends it."""
+        self._protocol.expect(self, NEVER, self._until)
+        async with asyncio.timeout_at(self._until):
             async for chunk in self._composed:
                 stuffed = stuffer.feed(chunk)
                 self.octets += len(stuffed)
                 self._protocol.write(stuffed)
                 await self._protocol.drain(self._timeouts.data)
-                if self._protocol.has_reply:
+                if self.transaction.state is not State.BODY or not self._protocol.alive:
                     break
-            end = stuffer.end()
-        if not self._protocol.has_reply:
-            await self._commit()
-        if self._protocol.has_reply:  # an early refusal, or the connection is gone: the dot must not leave
-            await self._receive(self._timeouts.command)
-            return
-        self._end(end)
 
-    async def _chunks(self) -> None:
+    async def _chunks(self, commit: Callable[[], Awaitable[None]], follow: Callable[[], bytes]) -> None:
         """BDAT (RFC 3030), with at most `IN_FLIGHT` chunks unanswered; the last one waits for the commit."""
+        self._protocol.expect(self, NEVER, self._until)
+        async with asyncio.timeout_at(self._until):
+            last = await self._all_but_the_last()
+        if self.transaction.state is State.BODY:
+            await self.committed(commit)
+        if self.transaction.state is State.BODY:
+            self._protocol.check()
+            self._end(b"BDAT %d LAST\r\n%b" % (len(last), last), follow)
+
+    async def _all_but_the_last(self) -> bytes:
+        transaction = self.transaction
         pieces: list[bytes] = []
         held = 0
         left = self._composed.size
@@ -125,42 +209,29 @@ class Exchange:
             held += len(piece)
             if held < CHUNK or held >= left:
                 continue
-            await self._answered(IN_FLIGHT - 1)
-            if self._transaction.state is State.DONE:
-                return
+            await self._unanswered(IN_FLIGHT - 1)
+            if transaction.state is not State.BODY:
+                return b""
             self._protocol.write(b"BDAT %d\r\n%b" % (held, b"".join(pieces)))
-            self._transaction.chunk_sent()
+            transaction.chunk_sent()
             await self._protocol.drain(self._timeouts.data)
             self.octets += held
             left -= held
             pieces, held = [], 0
-        await self._answered(0)
-        if self._transaction.state is State.DONE:
-            return
-        await self._commit()
-        self._protocol.check()
-        self._end(b"BDAT %d LAST\r\n%b" % (held, b"".join(pieces)))
+        await self._unanswered(0)
+        return b"".join(pieces)
 
-    async def _answered(self, most: int) -> None:
-        """Read answers until at most `most` chunks are without one, and those that are there."""
-        transaction = self._transaction
-        while transaction.state is State.BODY and (transaction.chunks > most or self._protocol.has_reply):
-            await self._receive(self._timeouts.data)
+    async def _unanswered(self, most: int) -> None:
+        """Wait until at most `most` chunks are without an answer."""
+        transaction = self.transaction
+        while transaction.state is State.BODY and transaction.chunks > most:
+            await self._answer(self._timeouts.data)
+        self._protocol.expect(self, NEVER, self._until)
 
-    def _end(self, end: bytes) -> None:
+    def _end(self, end: bytes, follow: Callable[[], bytes]) -> None:
         """Write what ends the message, with the next one's commands behind it."""
         self.octets += len(end)
-        _wire.debug("C: [%d octets]", self.octets)
-        following = b"" if self._transaction.one_too_many else self._follow()
-        self._followed = bool(following)
-        self._protocol.write(end + following)
-        self._transaction.dot_sent()
-
-    async def _reset(self) -> None:
-        """RSET; any answer but 2yz belonged to something else, so the session is out of step."""
-        _wire.debug("C: RSET")
-        self._protocol.write(b"RSET\r\n")
-        reply = await self._protocol.reply(self._timeouts.command)
-        _wire.debug("S: %s", reply.code)
-        if reply.code // 100 != 2:
-            raise ProtocolError(f"the server answered RSET with {reply}")
+        if self._shown:
+            _wire.debug("C: [%d octets]", self.octets)
+        self.transaction.dot_sent()
+        self._protocol.write(end if self.transaction.one_too_many else end + follow())

@@ -1,19 +1,25 @@
-"""Who may use a session, and which: first come, first served, and one message ahead of its turn."""
+"""Who may use a session, and which: first come, first served, and some messages ahead of their turn."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field, frozen
 
 from mailwright.errors import SessionError
+from mailwright.transport.watch import NEVER, Watchdog
 
 if TYPE_CHECKING:
-    from mailwright.smtp import Transaction
     from mailwright.spi import Submission
+    from mailwright.transport.exchange import Exchange
     from mailwright.transport.session import Session
+
+TOGETHER: Final = 8
+"""Messages of one session that may be without an answer, where each of them may repeat."""
+OCTETS: Final = 1 << 22
+"""And what they have together."""
 
 
 @frozen
@@ -23,16 +29,27 @@ class Lane:
     Attributes:
         session: One that is open; None: open one.
         started: The transaction of this very message, whose commands are on the wire already.
+        shared: Whether the session is others', too: write the whole message at once.
     """
 
     session: Session | None = None
-    started: Transaction | None = None
+    started: Exchange | None = None
+    shared: bool = False
 
 
 @define(eq=False)
 class _Waiter:
     submission: Submission
+    until: float
     turn: asyncio.Future[Lane] = field(factory=lambda: asyncio.get_running_loop().create_future())
+
+
+@define
+class _Shared:
+    """A session that several messages use at once."""
+
+    users: int
+    octets: int
 
 
 class Lanes:
@@ -40,24 +57,36 @@ class Lanes:
 
     Args:
         count: Sessions at one time.
+        per_session: Messages that one session carries.
         idle_s: Seconds after which a resting session is closed.
 
     Attributes:
-        ahead: Messages whose commands rode behind another's dot.
+        ahead: Messages begun before the one before them was answered.
     """
 
-    def __init__(self, count: int, *, idle_s: float) -> None:
+    def __init__(self, count: int, *, per_session: int, idle_s: float) -> None:
         self._count = self._free = count
+        self._per_session = per_session
         self._idle_s = idle_s
         self._idle: list[Session] = []
         self._waiting: deque[_Waiter] = deque()
-        self._next: dict[Session, tuple[_Waiter, Transaction]] = {}
+        self._next: dict[Session, tuple[_Waiter, Exchange]] = {}
+        self._shared: dict[Session, _Shared] = {}
         self._at_rest = asyncio.Event()
         self._at_rest.set()
+        self._watch: Watchdog | None = None
+        self._first_due = NEVER
         self.ahead = 0
 
-    async def enter(self, submission: Submission, limit_s: float) -> Lane:
-        """Wait for a session or the right to open one, at most `limit_s` seconds. `leave` must follow.
+    # -- coming
+
+    async def enter(self, submission: Submission, until: float, *, again: bool = False) -> Lane:
+        """Wait for a session or the right to open one. `leave` must follow.
+
+        Args:
+            submission: Who waits.
+            until: How long, on the loop's clock.
+            again: It had its turn before, and comes before all others.
 
         Raises:
             SessionError: All sessions were busy all the time.
@@ -66,9 +95,11 @@ class Lanes:
             self._free -= 1
             self._at_rest.clear()
             return Lane(self._rested())
-        waiter = _Waiter(submission)
-        self._waiting.append(waiter)
-        timer = waiter.turn.get_loop().call_later(limit_s, _too_late, waiter.turn)
+        waiter = _Waiter(submission, until)
+        (self._waiting.appendleft if again else self._waiting.append)(waiter)
+        for session in self._shared:
+            self._invite(session)
+        self._watch_for(until)
         try:
             return await waiter.turn
         except SessionError:
@@ -77,67 +108,36 @@ class Lanes:
             raise
         except BaseException:
             if waiter.turn.done() and not waiter.turn.cancelled():
-                self._give_up(waiter.turn.result())
+                self._give_up(waiter.turn.result(), submission)
             elif waiter in self._waiting:
                 self._waiting.remove(waiter)
             raise
-        finally:
-            timer.cancel()
 
-    def follow(self, session: Session) -> bytes:
-        """The commands of the message that waits longest, to be written behind the dot on `session`; it is next there."""
-        while self._waiting and self._waiting[0].turn.done():
-            self._waiting.popleft()
-        if not self._waiting:
-            return b""
-        begun = session.ahead(self._waiting[0].submission)
-        if begun is None:
-            return b""
-        self.ahead += 1
-        self._next[session] = (self._waiting.popleft(), begun[0])
-        return begun[1]
+    def _watch_for(self, until: float) -> None:
+        if self._watch is None:
+            self._watch = Watchdog(self._look)
+        if until < self._first_due:
+            self._first_due = until
+            self._watch.set(until)
 
-    def leave(self, session: Session | None) -> None:
-        """Pass the lane on: to the message that is next on this session, else to the one that waits longest, else rest.
+    def _look(self) -> None:
+        """Tell those whose time is over."""
+        now = asyncio.get_running_loop().time()
+        waiting = [*self._waiting, *(waiter for waiter, _ in self._next.values())]
+        for waiter in waiting:
+            if waiter.until <= now and not waiter.turn.done():
+                message = "the time for this message is over: all sessions are busy"
+                waiter.turn.set_exception(SessionError(message, code="ETIMEDOUT"))
+        self._first_due = NEVER
+        self._watch_for(min((waiter.until for waiter in waiting if waiter.until > now), default=NEVER))
 
-        Args:
-            session: Good for another message; None: there is none any more.
-        """
-        if session is not None and session in self._next:
-            waiter, transaction = self._next.pop(session)
-            if not waiter.turn.done():
-                waiter.turn.set_result(Lane(session, transaction))
-                return
-            # Cancelled with its commands on the wire: without the body nothing is delivered, so hang up.
-            session.abort()
-            session = None
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.turn.done():
-                waiter.turn.set_result(Lane(session))
-                return
-        self._free += 1
-        if session is not None:
-            session.rest(self._idle_s)
-            self._idle.append(session)
-        if self._free == self._count:
-            self._at_rest.set()
-
-    def lost(self, session: Session) -> None:
-        """Whoever was next on a session that is gone waits again, before all others: nothing of theirs was said."""
-        if session in self._next:
-            waiter, _ = self._next.pop(session)
-            if not waiter.turn.done():
-                self._waiting.appendleft(waiter)
-
-    def expects(self, session: Session) -> bool:
-        """Whether a message is next on this session."""
-        return session in self._next
-
-    def _give_up(self, lane: Lane) -> None:
+    def _give_up(self, lane: Lane, submission: Submission) -> None:
         if lane.session is not None and lane.started is not None:
             lane.session.abort()
             self.leave(None)
+        elif lane.session is not None and lane.shared:
+            if self.part(lane.session, submission):
+                self.leave(lane.session)
         else:
             self.leave(lane.session)
 
@@ -150,14 +150,110 @@ class Lanes:
             session.abort()
         return None
 
+    # -- one after the other on a session
+
+    def follow(self, session: Session, submission: Submission) -> bytes:
+        """What rides behind the last octet of `submission`: the commands of the message that waits longest.
+
+        Where both may repeat, and the server takes whole messages, those who wait write theirs by themselves instead.
+        """
+        if session.spent(self._per_session):
+            return b""
+        if session.shares(submission):
+            self._shared[session] = _Shared(users=1, octets=submission.composed.size)
+            self._invite(session)
+            return b""
+        self._forget_the_gone()
+        if not self._waiting:
+            return b""
+        first = self._waiting[0]
+        begun = session.ahead(first.submission, first.until)
+        if begun is None:
+            return b""
+        self.ahead += 1
+        self._next[session] = (self._waiting.popleft(), begun[0])
+        return begun[1]
+
+    def expects(self, session: Session) -> bool:
+        """Whether a message is next on this session."""
+        return session in self._next
+
+    def lost(self, session: Session) -> None:
+        """Whoever was next on a session that is gone waits again, before all others: nothing of theirs was said."""
+        if session in self._next:
+            waiter, _ = self._next.pop(session)
+            if not waiter.turn.done():
+                self._waiting.appendleft(waiter)
+
+    # -- together on a session
+
+    def shares(self, session: Session) -> bool:
+        """Whether several messages use this session."""
+        return session in self._shared
+
+    def _invite(self, session: Session) -> None:
+        """Those who wait longest, as long as they may come along."""
+        shared = self._shared[session]
+        while shared.users < TOGETHER and not session.spent(self._per_session):
+            self._forget_the_gone()
+            if not self._waiting:
+                return
+            first = self._waiting[0].submission
+            if shared.octets + first.composed.size > OCTETS or not session.shares(first):
+                return
+            shared.users += 1
+            shared.octets += first.composed.size
+            session.sent += 1
+            self.ahead += 1
+            self._waiting.popleft().turn.set_result(Lane(session, shared=True))
+
+    def part(self, session: Session, submission: Submission) -> bool:
+        """One of several leaves; whether it was the last one: then the session is its alone, and `leave` must follow."""
+        shared = self._shared[session]
+        shared.users -= 1
+        shared.octets -= submission.composed.size
+        if shared.users:
+            self._invite(session)
+            return False
+        del self._shared[session]
+        return True
+
+    # -- going
+
+    def leave(self, session: Session | None) -> None:
+        """Pass the lane on: to the message that is next on this session, else to the one that waits longest, else rest.
+
+        Args:
+            session: Good for another message; None: there is none any more.
+        """
+        if session is not None and session in self._next:
+            waiter, exchange = self._next.pop(session)
+            if not waiter.turn.done():
+                waiter.turn.set_result(Lane(session, exchange))
+                return
+            # Cancelled with its commands on the wire: without the body nothing is delivered, so hang up.
+            session.abort()
+            session = None
+        self._forget_the_gone()
+        if self._waiting:
+            self._waiting.popleft().turn.set_result(Lane(session))
+            return
+        self._free += 1
+        if session is not None:
+            session.rest(self._idle_s)
+            self._idle.append(session)
+        if self._free == self._count:
+            self._at_rest.set()
+
+    def _forget_the_gone(self) -> None:
+        while self._waiting and self._waiting[0].turn.done():
+            self._waiting.popleft()
+
     async def drained(self) -> list[Session]:
         """Wait until every message under way or waiting has ended; the sessions that rest."""
         await self._at_rest.wait()
+        if self._watch is not None:
+            self._watch.stop()
+            self._first_due = NEVER
         idle, self._idle = self._idle, []
         return idle
-
-
-def _too_late(turn: asyncio.Future[Lane]) -> None:
-    if not turn.done():
-        message = "the time for this message is over: all sessions are busy"
-        turn.set_exception(SessionError(message, code="ETIMEDOUT"))

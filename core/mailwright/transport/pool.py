@@ -11,8 +11,8 @@ from attrs import frozen
 from mailwright.errors import MailwrightError, SessionError
 from mailwright.model import Connection, Limits, Reply, Report, SmtpEndpoint
 from mailwright.ports import Clock
-from mailwright.smtp import Transaction
 from mailwright.spi import Authenticator, Capabilities, Submission
+from mailwright.transport.exchange import Exchange
 from mailwright.transport.lanes import Lane, Lanes
 from mailwright.transport.opening import Opener
 from mailwright.transport.session import Session
@@ -29,7 +29,7 @@ class Counters:
     Attributes:
         sessions: Opened.
         messages: Tried, each attempt counted.
-        ahead: Of these, begun behind another's final dot: one round trip each.
+        ahead: Of these, begun before the one before them was answered: one round trip each, or less.
     """
 
     sessions: int
@@ -65,7 +65,7 @@ class SmtpTransport:
         self._authenticator = authenticator
         self._limits = limits
         self._clock = clock
-        self._lanes = Lanes(limits.connections, idle_s=IDLE_S)
+        self._lanes = Lanes(limits.connections, per_session=limits.messages_per_session, idle_s=IDLE_S)
         self._total_s = connection.timeouts.total
         self._closed = False
         self._sessions = 0
@@ -81,8 +81,14 @@ class SmtpTransport:
         if self._closed:
             error = SessionError("the mailer is closed", command="API")
             return Report.all(submission.envelope, "rejected", stage="connect", permanent=False, error=error)
+        until = asyncio.get_running_loop().time() + max(0.0, submission.deadline - self._clock.monotonic())
         try:
-            return await self._in_lane(submission, await self._lanes.enter(submission, self._left(submission)))
+            lane = await self._lanes.enter(submission, until)
+            while lane.shared:
+                if (report := await self._together(lane, submission, until)) is not None:
+                    return report
+                lane = await self._lanes.enter(submission, until, again=True)
+            return await self._alone(lane, submission, until)
         except MailwrightError as error:
             return Report.all(
                 submission.envelope,
@@ -93,54 +99,84 @@ class SmtpTransport:
                 error=error,
             )
 
-    def _left(self, submission: Submission) -> float:
-        return max(0.0, submission.deadline - self._clock.monotonic())
+    async def _alone(self, lane: Lane, submission: Submission, until: float) -> Report:
+        """On a session that is this message's until its last octet is written."""
+        if lane.session is not None:
+            report, noticed = await self._through(lane.session, submission, until, lane.started)
+            if noticed:
+                await self._pass_on(lane.session, submission)
+                return report
+            lane.session.abort()
+        session = await self._opened(until)
+        report, _ = await self._through(session, submission, until, None)
+        await self._pass_on(session, submission)
+        return report
 
-    async def _in_lane(self, submission: Submission, lane: Lane) -> Report:
-        good: Session | None = None
+    async def _opened(self, until: float) -> Session:
         try:
-            if lane.session is not None:
-                report, noticed, good = await self._through(lane.session, submission, lane.started)
-                if noticed:
-                    return report
-            session = await self._opened(submission)
-            report, _, good = await self._through(session, submission, None)
-            return report
-        finally:
-            self._lanes.leave(good)
-
-    async def _opened(self, submission: Submission) -> Session:
-        try:
-            async with asyncio.timeout(self._left(submission)):
+            async with asyncio.timeout_at(until):
                 session = await self._opener.open()
         except TimeoutError:
+            self._lanes.leave(None)
             raise SessionError(_LATE, code="ETIMEDOUT") from None
+        except BaseException:
+            self._lanes.leave(None)
+            raise
         self._sessions += 1
         return session
 
     async def _through(
-        self, session: Session, submission: Submission, started: Transaction | None
-    ) -> tuple[Report, bool, Session | None]:
-        """The outcome, whether the server took notice, and the session if it is good for another message."""
+        self, session: Session, submission: Submission, until: float, started: Exchange | None
+    ) -> tuple[Report, bool]:
+        """The outcome, and whether the server took notice."""
         self._messages += 1
-
-        def follow() -> bytes:
-            return b"" if session.spent(self._limits.messages_per_session) else self._lanes.follow(session)
-
         try:
-            report, noticed = await session.deliver(submission, self._clock.monotonic(), started=started, follow=follow)
+            return await session.deliver(
+                submission, until, started=started, follow=lambda: self._lanes.follow(session, submission)
+            )
         except BaseException:
-            session.abort()
-            self._lanes.lost(session)
+            self._break_off(session, submission)
             raise
+
+    async def _together(self, lane: Lane, submission: Submission, until: float) -> Report | None:
+        """On a session that others use; None: it was lost before anything was written."""
+        session = lane.session
+        assert session is not None
+        self._messages += 1
+        try:
+            report, noticed = await session.deliver_at_once(submission, until)
+        except BaseException:
+            self._break_off(session, submission)
+            raise
+        await self._pass_on(session, submission)
+        return report if noticed or session.alive else None
+
+    def _break_off(self, session: Session, submission: Submission) -> None:
+        """Cancelled: with half a message on the wire hang up; where others depend on the session, let them end."""
+        if self._lanes.shares(session):
+            session.spoil()
+            if not self._lanes.part(session, submission):
+                return
+        session.abort()
+        self._lanes.lost(session)
+        self._lanes.leave(None)
+
+    async def _pass_on(self, session: Session, submission: Submission) -> None:
+        """To whoever is next; one that is of no more use is closed first."""
+        if self._lanes.shares(session) and not self._lanes.part(session, submission):
+            return
         if self._lanes.expects(session):
             if session.alive:
-                return report, noticed, session
+                self._lanes.leave(session)
+                return
             self._lanes.lost(session)
         elif not self._closed and session.usable and not session.spent(self._limits.messages_per_session):
-            return report, noticed, session
-        await session.aclose()
-        return report, noticed, None
+            self._lanes.leave(session)
+            return
+        try:
+            await session.aclose()
+        finally:
+            self._lanes.leave(None)
 
     async def verify(self) -> AsyncIterator[str]:
         """Yield each step passed. Raises `MailwrightError` where it stops."""

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import evolve
 
 from mailwright.errors import MailwrightError, MessageError, SessionError
 from mailwright.model import Envelope, Report, Timeouts
-from mailwright.smtp import Capabilities, Job, Leg, State, Transaction, further, plan, server_id
-from mailwright.transport.exchange import ONE_WRITE, Exchange
+from mailwright.smtp import Capabilities, Job, Leg, ProtocolError, State, Transaction, further, plan, server_id
+from mailwright.spi import no_commit
+from mailwright.transport.exchange import CHUNK, ONE_WRITE, Exchange
 from mailwright.transport.wire import WireProtocol
 
 if TYPE_CHECKING:
+    import asyncio
+
     import aiosmtplib
 
     from mailwright.spi import Submission
 
+_wire = logging.getLogger("mailwright.wire")
 QUIT_S: Final = 2.0
 
 
@@ -30,7 +34,7 @@ class Session:
     Attributes:
         capabilities: What the server offers.
         ehlo: Its EHLO lines after the first.
-        sent: Messages sent so far.
+        sent: Messages begun so far.
     """
 
     def __init__(
@@ -42,34 +46,38 @@ class Session:
         self._protocol = WireProtocol(transport)
         transport.set_protocol(self._protocol)
         self._encrypted = transport.get_extra_info("sslcontext") is not None
+        self._pipelining = "PIPELINING" in capabilities
+        self._chunking = "CHUNKING" in capabilities
+        self._most = capabilities.limit("MAILMAX")
         self.capabilities = capabilities
         self.ehlo = ehlo
         self.sent = 0
-        self._rest: asyncio.TimerHandle | None = None
+        self._spoilt = False
 
     @property
     def usable(self) -> bool:
         """Whether another message may be tried."""
-        return self._protocol.usable
+        return self._protocol.usable and not self._spoilt
+
+    def spoil(self) -> None:
+        """Serve those who are on it, and nobody else: one of them was cancelled, its outcome is nobody's business."""
+        self._spoilt = True
 
     @property
     def alive(self) -> bool:
-        """Whether the connection stands; replies of a message under way may be waiting."""
+        """Whether the connection stands; answers of a message under way may be waiting."""
         return self._protocol.alive
 
     def rest(self, limit_s: float) -> None:
         """Wait for the next message for at most `limit_s`, then say goodbye."""
-        self._rest = asyncio.get_running_loop().call_later(limit_s, self._leave)
+        self._protocol.rest(limit_s, self._leave)
 
     def wake(self) -> bool:
         """End the rest; whether another message may be tried."""
-        if self._rest is not None:
-            self._rest.cancel()
-            self._rest = None
+        self._protocol.wake()
         return self.usable
 
     def _leave(self) -> None:
-        self._rest = None
         if self.usable:
             self._protocol.write(b"QUIT\r\n")
         self._protocol.close()
@@ -77,59 +85,79 @@ class Session:
 
     def spent(self, limit: int) -> bool:
         """Whether it has carried as many messages as we (`limit`) or the server (``LIMITS MAILMAX``) allow."""
-        return self.sent >= min(limit, self.capabilities.limit("MAILMAX") or limit)
+        return self.sent >= (limit if self._most is None else min(limit, self._most))
 
-    def ahead(self, submission: Submission) -> tuple[Transaction, bytes] | None:
+    # -- one message behind another
+
+    def ahead(self, submission: Submission, until: float) -> tuple[Exchange, bytes] | None:
         """Start a message behind the one under way; None where it needs more than one plain transaction.
 
         Returns:
             Its transaction, and the commands to write behind the dot.
         """
-        if "PIPELINING" not in self.capabilities:
+        if not self._pipelining or (leg := self._only_leg(submission)) is None:
             return None
+        exchange = self._exchange(leg, submission, until)
+        self.sent += 1
+        self._protocol.ask(exchange)
+        return exchange, exchange.begin()
+
+    def shares(self, submission: Submission) -> bool:
+        """Whether whole messages may follow this one before it is answered, and whether it may be one of them."""
+        return (
+            submission.may_repeat
+            and self._pipelining
+            and self._chunking
+            and submission.composed.size <= CHUNK
+            and self._protocol.in_step
+            and not self._spoilt
+            and self._only_leg(submission) is not None
+        )
+
+    def _only_leg(self, submission: Submission) -> Leg | None:
         try:
             planned = plan(self._job(submission), self.capabilities)
-            if len(planned.legs) != 1 or planned.refused:
-                return None
-            transaction = self._transaction(planned.legs[0], submission)
         except MailwrightError:
             return None  # it is said when its turn comes
-        return transaction, transaction.commands()
+        return planned.legs[0] if len(planned.legs) == 1 and not planned.refused else None
 
-    def _transaction(self, leg: Leg, submission: Submission) -> Transaction:
+    def _exchange(self, leg: Leg, submission: Submission, until: float, *, at_once: bool = False) -> Exchange:
         composed = submission.composed
-        large = composed.size > ONE_WRITE and "CHUNKING" in self.capabilities
-        return Transaction(
+        large = composed.size > ONE_WRITE and self._chunking
+        transaction = Transaction(
             leg.envelope,
             mail_parameters=leg.mail,
             rcpt_parameters=leg.rcpt,
-            pipelining="PIPELINING" in self.capabilities,
-            chunking=large or "binarymime" in composed.needs,
+            pipelining=self._pipelining,
+            chunking=at_once or large or "binarymime" in composed.needs,
+            at_once=at_once,
         )
+        return Exchange(transaction, self._protocol, composed, timeouts=self._timeouts, until=until)
+
+    # -- delivering
 
     async def deliver(
         self,
         submission: Submission,
-        now: float,
+        until: float,
         *,
-        started: Transaction | None = None,
+        started: Exchange | None = None,
         follow: Callable[[], bytes] = bytes,
     ) -> tuple[Report, bool]:
         """Run the transactions that one submission needs here.
 
         Args:
             submission: What to deliver.
-            now: `Clock.monotonic` at the start, which the submission's deadline refers to.
+            until: When its time is over, on the loop's clock.
             started: Its only transaction, whose commands are on the wire already (see `ahead`).
             follow: The next message's commands, asked for when this one's last dot is written.
 
         Returns:
             The outcome, and whether the server took notice: if not, another session may try.
         """
-        until = asyncio.get_running_loop().time() + max(0.0, submission.deadline - now)
         if started is not None:
-            report, untouched = await self._transact(started, submission, submission.commit, until, follow)
-            return report, not untouched
+            report = await self._transact(started, started.run(submission.commit, follow))
+            return report, not started.transaction.untouched
         try:
             planned = plan(self._job(submission), self.capabilities)
         except MailwrightError as error:
@@ -140,60 +168,55 @@ class Session:
             return self._refusal(submission, lacking), True
         commit = _once(submission.commit)
         waiting = deque(planned.legs)
-        reports = [Report(statuses=planned.refused)]
+        reports = [Report(statuses=planned.refused)] if planned.refused else []
         noticed = False
         while waiting:
             leg = waiting.popleft()
-            last = bytes if waiting else follow
-            report, untouched = await self._transact(
-                self._transaction(leg, submission), submission, commit, until, last
-            )
-            noticed = noticed or not untouched
-            if self.usable and (rest := further(leg, report)) is not None:
+            exchange = self._exchange(leg, submission, until)
+            self.sent += 1
+            self._protocol.ask(exchange)
+            self._protocol.write(exchange.begin())
+            report = await self._transact(exchange, exchange.run(commit, bytes if waiting else follow))
+            noticed = noticed or not exchange.transaction.untouched
+            if (rest := further(leg, report)) is not None and self.usable:
                 waiting.appendleft(rest)
             reports.append(report)
-            if not self.usable:
+            if waiting and not self.usable:
                 reports += [_not_reached(rest, report) for rest in waiting]
                 break
-        merged = reports[1] if len(reports) == 2 and not planned.refused else _merged(reports, submission.envelope)
-        return merged, noticed
+        return reports[0] if len(reports) == 1 else _merged(reports, submission.envelope), noticed
 
-    async def _transact(
-        self,
-        transaction: Transaction,
-        submission: Submission,
-        commit: Callable[[], Awaitable[None]],
-        until: float,
-        follow: Callable[[], bytes],
-    ) -> tuple[Report, bool]:
-        """One transaction; its report, and whether the server took no notice of it."""
-        exchange = Exchange(
-            transaction,
-            self._protocol,
-            composed=submission.composed,
-            commit=commit,
-            timeouts=self._timeouts,
-            follow=follow,
-        )
-        self.sent += 1
+    async def deliver_at_once(self, submission: Submission, until: float) -> tuple[Report, bool]:
+        """Write the whole message behind others that are not answered yet; see `shares`.
+
+        Returns:
+            As `deliver`: without notice nothing of it was written.
+        """
+        leg = self._only_leg(submission)
+        assert leg is not None
+        exchange = self._exchange(leg, submission, until, at_once=True)
+        report = await self._transact(exchange, exchange.run_at_once(submission.commit))
+        return report, exchange.octets > 0
+
+    async def _transact(self, exchange: Exchange, running: Coroutine[Any, Any, None]) -> Report:
+        """One transaction to its end, whatever happens."""
+        transaction = exchange.transaction
         error: MailwrightError | None = None
         try:
-            async with asyncio.timeout_at(until):
-                await exchange.run()
+            await running
+            if transaction.dirty and not transaction.close and not self._protocol.owes:
+                await self._reset()
         except TimeoutError:
             error = SessionError("the time for this message is over", code="ETIMEDOUT", command="CONN")
         except MailwrightError as caught:
             error = caught
-        except BaseException:
-            self.abort()
-            raise
         if error is not None:
             decided = transaction.state is State.DONE  # lost while tidying up: nothing to tell
             transaction.lost(error)
             error = None if decided else error
         if transaction.close:
             self.abort()
-        report = Report(
+        return Report(
             statuses=transaction.statuses,
             final=transaction.final,
             error=error,
@@ -203,7 +226,14 @@ class Session:
             message_ms=exchange.message_ms,
             wire_size=exchange.octets,
         )
-        return report, transaction.untouched
+
+    async def _reset(self) -> None:
+        """RSET; any answer but 2yz belonged to something else, so the session is out of step."""
+        _wire.debug("C: RSET")
+        reply = await self._protocol.command(b"RSET\r\n", self._timeouts.command)
+        _wire.debug("S: %s", reply.code)
+        if reply.code // 100 != 2:
+            raise ProtocolError(f"the server answered RSET with {reply}")
 
     def _job(self, submission: Submission) -> Job:
         return Job(
@@ -225,9 +255,8 @@ class Session:
         self.wake()
         try:
             if self._protocol.usable:
-                self._protocol.write(b"QUIT\r\n")
                 with contextlib.suppress(MailwrightError):
-                    await self._protocol.reply(QUIT_S)
+                    await self._protocol.command(b"QUIT\r\n", QUIT_S)
         finally:
             self.abort()
 
@@ -240,6 +269,8 @@ class Session:
 
 def _once(commit: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
     """The commit point is passed once, before the first of several final dots."""
+    if commit is no_commit:
+        return commit
     passed = False
 
     async def first() -> None:
