@@ -142,7 +142,7 @@ async def prepare(
     message: Message,
     *,
     registry: Registry,
-    fetching: Fetching,
+    fetching: Fetching | None,
     clock: Clock,
     entropy: Entropy,
     author: Address | None = None,
@@ -152,7 +152,7 @@ async def prepare(
     Args:
         message: As written.
         registry: Resolves attachments that are still settings.
-        fetching: What attachment sources may use.
+        fetching: What attachment sources may use; None: there is no attachment.
         clock: For Date.
         entropy: For Message-ID.
         author: From, where the message has none.
@@ -173,6 +173,7 @@ async def prepare(
         msg = "no recipients: give at least one address in to, cc or bcc"
         raise MessageError(msg, code="EENVELOPE")
     if message.attachments:
+        assert fetching is not None
         message = evolve(message, attachments=await _resolve_all(message, registry, fetching))
     return stamp(message, clock=clock, entropy=entropy)
 

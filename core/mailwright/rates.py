@@ -23,6 +23,11 @@ class Rate:
         self._clock = clock
         self._due = float("-inf")
 
+    @property
+    def limited(self) -> bool:
+        """Whether anybody ever has to wait."""
+        return self._interval_s > 0
+
     async def admit(self) -> None:
         """Wait for one message's turn."""
         if self._interval_s and (wait := self._reserve(self._clock.monotonic())) > 0:

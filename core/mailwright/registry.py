@@ -180,6 +180,7 @@ class Registry:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._manager = manager()
+        self._hooks: dict[str, tuple[pluggy.HookImpl, ...]] = {}
         self._allow = _words(environ.get("MAILWRIGHT_PLUGINS")) if allow is None else frozenset(map(_canonical, allow))
         blocked = _words(environ.get("MAILWRIGHT_DISABLED_PLUGINS")) if disabled is None else disabled
         self._disabled = frozenset(map(_canonical, blocked or ()))
@@ -279,7 +280,10 @@ class Registry:
     def hooks(self, name: str) -> tuple[pluggy.HookImpl, ...]:
         """Implementations of a lifecycle hook, in the order they run (``tryfirst``, ``trylast``); loads every plugin."""
         self.load_all()
-        return tuple(reversed(getattr(self._manager.hook, name).get_hookimpls()))
+        found = self._hooks.get(name)
+        if found is None:
+            found = self._hooks[name] = tuple(reversed(getattr(self._manager.hook, name).get_hookimpls()))
+        return found
 
     @property
     def unmatched(self) -> tuple[str, ...]:
@@ -390,6 +394,7 @@ class Registry:
         info = evolve(info, adds=tuple(adds))
         key = self._key(info)
         self._manager.register(plugin, name=key)
+        self._hooks.clear()
         self._infos[key] = info
         if self.trace:
             _log.warning(

@@ -53,10 +53,10 @@ from mailwright.routing import (
     merged_limits,
     staged,
 )
-from mailwright.spi import Submission, Transport
+from mailwright.spi import Submission, Transport, no_commit
 from mailwright.streams import unordered
 from mailwright.system import SystemClock, SystemEntropy
-from mailwright.telemetry import observed
+from mailwright.telemetry import Observation
 
 if TYPE_CHECKING:
     from email.message import Message as StandardMessage
@@ -204,12 +204,11 @@ class Sending:
         fetcher = self._fetcher((await self._opened())[0])
 
         async def outcome(index: int, message: AnyMessage) -> Receipt:
-            commit = _no_commit if on_commit is None else partial(on_commit, index)
+            commit = no_commit if on_commit is None else partial(on_commit, index)
             try:
-                receipt = await self.send(message, fetcher=fetcher, commit=commit)
+                return await self.send(message, fetcher=fetcher, commit=commit, index=index)
             except MailwrightError as error:
                 return _never_left(message, error, index)
-            return evolve(receipt, index=index) if index else receipt
 
         async with aclosing(unordered(messages, outcome, concurrency=concurrency)) as receipts:
             async for receipt in receipts:
@@ -255,15 +254,16 @@ class Sending:
         envelope: Envelope | None = None,
         *,
         fetcher: Fetcher | None = None,
-        commit: Commit | None = None,
+        commit: Commit = no_commit,
+        index: int = 0,
     ) -> Receipt:
         """The receipt; raises only where no attempt was made."""
         routes = await self._opened()
         info = routes[0].info
-        with observed(info) as observation:
+        with Observation(info) as observation:
             try:
                 draft = await self._draft(message, envelope, routes[0], self._hooks.before_compose, fetcher)
-                receipt = _with_kept_back(await self._attempts(draft, routes, commit or _no_commit), draft)
+                receipt = _with_kept_back(await self._attempts(draft, routes, commit, index), draft)
             except MailwrightError as error:
                 observation.failed(error)
                 await self._hooks.send_failed(error, None, info)
@@ -349,20 +349,21 @@ class Sending:
         return Fetcher(route.http, max_bytes=self._attachment_limit)
 
     async def _prepare(self, message: Message, route: Route, fetcher: Fetcher | None = None) -> Message:
-        fetcher = fetcher or self._fetcher(route)
-        fetching = Fetching(
-            http=route.http,
-            path=self._below_root,
-            max_bytes=self._attachment_limit,
-            get=fetcher.get,
-        )
         return await prepare(
             message,
             registry=self._registry,
-            fetching=fetching,
+            fetching=self._fetching(route, fetcher) if message.attachments else None,
             clock=self._clock,
             entropy=self._entropy,
             author=route.author,
+        )
+
+    def _fetching(self, route: Route, fetcher: Fetcher | None) -> Fetching:
+        return Fetching(
+            http=route.http,
+            path=self._below_root,
+            max_bytes=self._attachment_limit,
+            get=(fetcher or self._fetcher(route)).get,
         )
 
     def _below_root(self, name: str) -> Path:
@@ -387,10 +388,10 @@ class Sending:
             offload=asyncio.to_thread,
         )
 
-    async def _attempts(self, draft: Draft, routes: tuple[Route, ...], commit: Commit) -> Receipt:
+    async def _attempts(self, draft: Draft, routes: tuple[Route, ...], commit: Commit, index: int) -> Receipt:
         """Try; try again those refused for the moment; turn to the next route where nothing can have been delivered."""
         composed, envelope = draft.composed, draft.envelope
-        receipt = Receipt(message_id=composed.message_id, envelope=envelope, size=composed.size)
+        receipt = Receipt(message_id=composed.message_id, envelope=envelope, size=composed.size, index=index)
         open_for = envelope
         position = 0
         most = routes[0].connection.retries if routes[0].connection.retries is not None else self._retries
@@ -398,6 +399,8 @@ class Sending:
             route = routes[position]
             report = await self._attempt_again(draft, open_for, route, commit, tried=attempt > 0)
             receipt = receipt.merge(report, provider=route.connection.provider, doubtful=receipt.unknown)
+            if receipt.status == "sent":
+                return receipt
             waiting = [status for status in receipt.rejected if not status.permanent]
             if receipt.unknown:
                 if self._on_unknown == "hold":
@@ -450,7 +453,8 @@ class Sending:
 
     async def _attempt(self, draft: Draft, envelope: Envelope, route: Route, commit: Commit) -> Report:
         signed = await self._hooks.before_send(draft.composed, envelope, route.info)
-        await route.rate.admit()
+        if route.rate.limited:
+            await route.rate.admit()
         by_message = route.transport.capabilities.content == "message"
         if by_message and signed is not draft.composed:
             told = "what a before_send hook made of the octets (a signature?) is not carried: it composes by itself"
@@ -462,6 +466,7 @@ class Sending:
             idempotency_key=draft.composed.message_id,
             deadline=self._clock.monotonic() + route.connection.timeouts.total,
             commit=commit,
+            may_repeat=self._on_unknown == "retry",
         )
         return await route.transport.deliver(submission)
 
@@ -471,6 +476,8 @@ class Sending:
         """The routes of this event loop, opened once however many tasks ask."""
         loop = asyncio.get_running_loop()
         task = self._routes.get(loop)
+        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+            return task.result()
         if task is None:
             for stale in [known for known in self._routes if known.is_closed()]:
                 del self._routes[stale]
@@ -536,10 +543,6 @@ def _takes(draft: Draft, route: Route) -> bool:
 async def _unchanged(message: Message, info: ConnectionInfo) -> Message:
     """No hook."""
     return message
-
-
-async def _no_commit() -> None:
-    """Direct sending keeps no books: nothing to write down before the point of no return."""
 
 
 def _never_left(message: AnyMessage, error: MailwrightError, index: int) -> Receipt:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
-from typing import Any, TypeVar
+from itertools import count
+from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-_END: Any = object()
 
 
 async def unordered(
@@ -27,18 +28,23 @@ async def unordered(
     Raises:
         Exception: What reading raised, or `work`.
     """
-    results: asyncio.Queue[R] = asyncio.Queue(concurrency)
-    numbered = _numbered(items)
-    reading = asyncio.Lock()
+    following = _locked(items) if isinstance(items, AsyncIterable) else _plain(items)
+    results: deque[R] = deque()
+    numbers = count()
+    arrived, room = asyncio.Event(), asyncio.Event()
 
     async def worker() -> None:
         while True:
-            async with reading:
-                try:
-                    index, item = await anext(numbered)
-                except StopAsyncIteration:
-                    return
-            await results.put(await work(index, item))
+            try:
+                item = await following()
+            except StopAsyncIteration:
+                return
+            result = await work(next(numbers), item)
+            while len(results) >= concurrency:
+                room.clear()
+                await room.wait()
+            results.append(result)
+            arrived.set()
 
     async def everything() -> None:
         try:
@@ -46,12 +52,19 @@ async def unordered(
                 for _ in range(concurrency):
                     group.create_task(worker())
         finally:
-            await results.put(_END)
+            arrived.set()
 
     task = asyncio.create_task(everything())
+    task.add_done_callback(lambda done: arrived.set())
     try:
-        while (result := await results.get()) is not _END:
-            yield result
+        while not task.done() or results:
+            while results:
+                result = results.popleft()
+                room.set()
+                yield result
+            arrived.clear()
+            if not task.done():
+                await arrived.wait()
         try:
             await task
         except BaseExceptionGroup as failed:
@@ -59,16 +72,26 @@ async def unordered(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await numbered.aclose()
 
 
-async def _numbered(items: Iterable[T] | AsyncIterable[T]) -> Any:
-    index = 0
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield index, item
-            index += 1
-    else:
-        for item in items:
-            yield index, item
-            index += 1
+def _plain(items: Iterable[T]) -> Callable[[], Awaitable[T]]:
+    left = iter(items)
+
+    async def following() -> T:
+        for item in left:
+            return item
+        raise StopAsyncIteration
+
+    return following
+
+
+def _locked(items: AsyncIterable[T]) -> Callable[[], Awaitable[T]]:
+    """One reader at a time."""
+    left = aiter(items)
+    reading = asyncio.Lock()
+
+    async def following() -> T:
+        async with reading:
+            return await anext(left)
+
+    return following

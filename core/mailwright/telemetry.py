@@ -5,12 +5,13 @@ Nothing told here names a person: no address, subject or content, only ids, size
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from mailwright.errors import MailwrightError
     from mailwright.model import ConnectionInfo, Receipt
 
@@ -18,14 +19,48 @@ SCOPE = "mailwright"
 
 
 class Observation:
-    """One message being sent."""
+    """One message being sent.
 
-    def __init__(self, span: Any = None) -> None:
-        self._span = span
+    Args:
+        connection: Its provider and name become attributes.
+    """
+
+    def __init__(self, connection: ConnectionInfo) -> None:
+        self._connection = connection
+        self._instruments = _instruments()
+        self._span: Any = None
+        self._current: Any = None
         self.status = "failed"
+
+    def __enter__(self) -> Self:
+        if self._instruments is not None:
+            tracer, kind, current, _ = self._instruments
+            self._started = perf_counter()
+            span = tracer.start_span(f"send {self._connection.provider}", kind=kind, attributes=self._attributes())
+            if span.is_recording():
+                self._span, self._current = span, current(span, end_on_exit=True)
+                self._current.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._current is not None:
+            self._current.__exit__(kind, error, trace)
+        if self._instruments is not None:
+            attributes = {**self._attributes(), "mailwright.status": self.status}
+            self._instruments[-1].record(perf_counter() - self._started, attributes)
+
+    def _attributes(self) -> dict[str, str]:
+        attributes = {"messaging.system": self._connection.provider, "messaging.operation.type": "send"}
+        if self._connection.name:
+            attributes["messaging.destination.name"] = self._connection.name
+        return attributes
 
     def ended(self, receipt: Receipt) -> None:
         """What became of it."""
+        if self._instruments is None:
+            return
         self.status = receipt.status
         if self._span is None:
             return
@@ -53,34 +88,8 @@ def _counts(receipt: Receipt) -> dict[str, int]:
     }
 
 
-@contextmanager
-def observed(connection: ConnectionInfo) -> Iterator[Observation]:
-    """Watch one message being sent.
-
-    Args:
-        connection: Its provider and name become attributes.
-    """
-    found = _instruments()
-    if found is None:
-        yield Observation()
-        return
-    from time import perf_counter  # noqa: PLC0415 - a duration, no point in time
-
-    tracer, kind, duration = found
-    attributes = {"messaging.system": connection.provider, "messaging.operation.type": "send"}
-    if connection.name:
-        attributes["messaging.destination.name"] = connection.name
-    started = perf_counter()
-    with tracer.start_as_current_span(f"send {connection.provider}", kind=kind, attributes=attributes) as span:
-        observation = Observation(span)
-        try:
-            yield observation
-        finally:
-            duration.record(perf_counter() - started, {**attributes, "mailwright.status": observation.status})
-
-
 @cache
-def _instruments() -> tuple[Any, Any, Any] | None:
+def _instruments() -> tuple[Any, Any, Any, Any] | None:
     try:
         from opentelemetry import metrics, trace  # noqa: PLC0415 - optional
     except ImportError:
@@ -89,4 +98,4 @@ def _instruments() -> tuple[Any, Any, Any] | None:
     duration = meter.create_histogram(
         "mailwright.send.duration", unit="s", description="From the call of send to the outcome"
     )
-    return trace.get_tracer(SCOPE), trace.SpanKind.CLIENT, duration
+    return trace.get_tracer(SCOPE), trace.SpanKind.CLIENT, trace.use_span, duration

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from mailwright.errors import AddressError, MailwrightError, Stage
 from mailwright.model.address import Address
@@ -233,17 +233,21 @@ class Receipt:
             newer = {status.address: status for status in statuses}
             newer |= {old.address: old for old in doubtful if newer.get(old.address, old).outcome != "accepted"}
             statuses = tuple(newer.get(status.address, status) for status in self.statuses)
-        return evolve(
-            self,
+        return Receipt(
+            message_id=self.message_id,
+            envelope=self.envelope,
             statuses=statuses,
             provider=provider or self.provider,
             attempts=self.attempts + 1,
+            size=self.size,
             final=report.final or self.final,
             error=report.error,
             server_id=report.server_id or self.server_id,
             ehlo=report.ehlo or self.ehlo,
             envelope_ms=report.envelope_ms,
             message_ms=report.message_ms,
+            index=self.index,
+            job_id=self.job_id,
         )
 
     def to_result(self) -> dict[str, Any]:
