@@ -25,6 +25,7 @@ _OWN: Final = frozenset({"bcc", "resent-bcc", "return-path"})
 """Never sent: the first two are secrets, the third is the last server's to write."""
 
 Field = tuple[str, bytes]
+"""Its name in lower case, and the whole of it."""
 
 
 def octets_of(message: StandardMessage | bytes) -> bytes:
@@ -83,18 +84,18 @@ def ready(
     head, _, body = data.partition(b"\r\n\r\n")
     head, body = head.removesuffix(b"\r\n"), body.removesuffix(b"\r\n")
     fields = _fields(head)
-    _check_once(fields)
-    values = {name.lower(): value for name, value in fields}
-    kept = [(name, value) for name, value in fields if name.lower() not in _OWN or (bcc and name.lower() == "bcc")]
+    values = _values(fields)
+    kept = [line for name, line in fields if name not in _OWN or (bcc and name == "bcc")]
     from_ = _author(values, author)
     if "from" not in values:
-        kept.insert(0, _written(mailboxes("From", (from_,))))
+        kept.insert(0, mailboxes("From", (from_,)).encode())
     if "date" not in values:
-        kept.append(_written(f"Date: {date_time(date)}"))
-    known = values.get("message-id", b"").strip().decode("utf-8", "replace") or message_id(from_.domain)
+        kept.append(f"Date: {date_time(date)}".encode())
+    known = values["message-id"].strip().decode("utf-8", "replace") if "message-id" in values else ""
+    known = known or message_id(from_.domain)
     if "message-id" not in values:
-        kept.append(_written(f"Message-ID: {known}"))
-    block = b"\r\n".join(name.encode() + b":" + value for name, value in kept)
+        kept.append(f"Message-ID: {known}".encode())
+    block = b"\r\n".join(kept)
     check_block(block.replace(b"\r\n\t", b"\r\n "), fields=len(kept))
     message = _known(known, from_=from_, date=date, envelope=envelope or _envelope(values, from_))
     leaf = Leaf((), body, (_content_type(values), len(body), None, None), "7bit" if body.isascii() else "8bit")
@@ -108,28 +109,27 @@ def _fields(head: bytes) -> list[Field]:
     found: list[Field] = []
     for line in head.split(b"\r\n") if head else ():
         if line[:1] in {b" ", b"\t"} and found:
-            name, value = found[-1]
-            found[-1] = name, value + b"\r\n" + line
+            name, first = found[-1]
+            found[-1] = name, first + b"\r\n" + line
         elif match := _NAME.match(line):
-            found.append((match.group().decode(), line.partition(b":")[2]))
+            raw = match.group()
+            if line[len(raw)] != 58:  # blanks before the colon
+                line = raw + b":" + line.partition(b":")[2]  # noqa: PLW2901 - the same line, put right
+            found.append((raw.decode().lower(), line))
         else:
             msg = f"message: {line[:60]!r} is not a header field"
             raise MessageError(msg)
     return found
 
 
-def _check_once(fields: list[Field]) -> None:
-    seen: set[str] = set()
-    for name, _ in fields:
-        if name.lower() in seen & _ONCE:
-            msg = f"message: two {name} fields; readers would disagree about which one counts (RFC 5322 §3.6)"
+def _values(fields: list[Field]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for name, line in fields:
+        if name in found and name in _ONCE:
+            msg = f"message: two {line[: len(name)].decode()} fields; readers would disagree about which one counts (RFC 5322 §3.6)"
             raise MessageError(msg)
-        seen.add(name.lower())
-
-
-def _written(line: str) -> Field:
-    name, _, value = line.partition(":")
-    return name, value.encode()
+        found[name] = line[len(name) + 1 :]
+    return found
 
 
 def _author(values: dict[str, bytes], author: Address | None) -> Address:

@@ -189,17 +189,17 @@ class Receipt:
     @property
     def accepted(self) -> tuple[RecipientStatus, ...]:
         """Recipients the server took responsibility for."""
-        return tuple(status for status in self.statuses if status.outcome == "accepted")
+        return tuple([status for status in self.statuses if status.outcome == "accepted"])
 
     @property
     def rejected(self) -> tuple[RecipientStatus, ...]:
         """Recipients refused, or never reached."""
-        return tuple(status for status in self.statuses if status.outcome == "rejected")
+        return tuple([status for status in self.statuses if status.outcome == "rejected"])
 
     @property
     def unknown(self) -> tuple[RecipientStatus, ...]:
         """Recipients who may or may not have been accepted."""
-        return tuple(status for status in self.statuses if status.outcome == "unknown")
+        return tuple([status for status in self.statuses if status.outcome == "unknown"])
 
     @property
     def status(self) -> Status:

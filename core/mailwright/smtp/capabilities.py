@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 from attrs import field, frozen
 
@@ -41,11 +42,10 @@ class Capabilities:
     def __contains__(self, keyword: str) -> bool:
         return keyword in self.keywords
 
-    @property
+    @cached_property
     def size(self) -> int | None:
         """Largest message in octets; None: not said, or no limit (RFC 1870 §4)."""
-        value = self.keywords.get("SIZE", "")
-        return _number(value)
+        return _number(self.keywords.get("SIZE", ""))
 
     def limit(self, name: str) -> int | None:
         """One of ``LIMITS`` (RFC 9422): ``RCPTMAX``, ``MAILMAX``, ``RCPTDOMAINMAX``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from mailwright.errors import AddressError, MessageError
 
@@ -16,6 +17,7 @@ def xtext(value: str) -> str:
     return "".join(char if "!" <= char <= "~" and char not in "+=" else f"+{ord(char):02X}" for char in value)
 
 
+@lru_cache(maxsize=64)  # one sender has many messages
 def _path(mailbox: str) -> bytes:
     if not _PATH.fullmatch(mailbox):
         raise AddressError(f"{mailbox[:80]!r}: cannot be named in an SMTP command")

@@ -12,7 +12,7 @@ The rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from attrs import evolve, field, frozen
 
@@ -84,10 +84,12 @@ def plan(job: Job, capabilities: Capabilities) -> Plan:
     """
     if (reason := _lacking(job, capabilities)) is not None:
         raise MessageError(reason, stage="mail", command="MAIL FROM")
-    envelope = job.envelope
-    everybody = "smtputf8" in job.needs or not _ascii(envelope.sender or "")
-    international = [address for address in envelope.recipients if everybody or not _ascii(address)]
-    plain = [address for address in envelope.recipients if not everybody and _ascii(address)]
+    recipients = job.envelope.recipients
+    everybody = "smtputf8" in job.needs or not (job.envelope.sender or "").isascii()
+    international = [address for address in recipients if everybody or not address.isascii()]
+    if not international:
+        return Plan(legs=tuple(_legs(job, recipients, capabilities, utf8=False)))
+    plain = [] if everybody else [address for address in recipients if address.isascii()]
     legs = _legs(job, plain, capabilities, utf8=False)
     if "SMTPUTF8" in capabilities:
         return Plan(legs=(*legs, *_legs(job, international, capabilities, utf8=True)))
@@ -123,7 +125,7 @@ def _lacking(job: Job, capabilities: Capabilities) -> str | None:
         return f"the message has {job.size} bytes, the server takes {capabilities.size} (SIZE)"
     if "smtputf8" in job.needs and "SMTPUTF8" not in capabilities:
         return "an address in the headers needs SMTPUTF8, which the server does not offer"
-    if not _ascii(job.envelope.sender or "") and "SMTPUTF8" not in capabilities:
+    if not (job.envelope.sender or "").isascii() and "SMTPUTF8" not in capabilities:
         return "the return path needs SMTPUTF8, which the server does not offer"
     if "8bitmime" in job.needs and "8BITMIME" not in capabilities:
         return "the message needs 8BITMIME, which the server does not offer"
@@ -136,7 +138,7 @@ def _lacking(job: Job, capabilities: Capabilities) -> str | None:
     return None
 
 
-def _legs(job: Job, recipients: list[str], capabilities: Capabilities, *, utf8: bool) -> Iterable[Leg]:
+def _legs(job: Job, recipients: Sequence[str], capabilities: Capabilities, *, utf8: bool) -> Iterable[Leg]:
     if not recipients:
         return []
     step = capabilities.limit("RCPTMAX") or len(recipients)
@@ -164,7 +166,3 @@ def _mail_parameters(job: Job, capabilities: Capabilities, *, utf8: bool) -> Ite
         yield "RET=FULL" if job.dsn.ret == "full" else "RET=HDRS"
     if job.dsn is not None and job.dsn.envid is not None:
         yield f"ENVID={xtext(job.dsn.envid)}"
-
-
-def _ascii(mailbox: str) -> bool:
-    return mailbox.isascii()
