@@ -47,7 +47,8 @@ class Mailer:
         token_store: Where tokens are kept; default: files in the user's state folder.
         retries: Further tries for recipients refused for the moment, where the connection says nothing.
         on_unknown: What becomes of recipients whose outcome is unknown: ``hold`` reports them; ``retry`` sends to them
-            again with the same Message-ID, perhaps twice.
+            again with the same Message-ID, at least once more, so perhaps twice; and a session may then carry several
+            messages that are not answered yet, where the server offers CHUNKING.
         attachment_limit: Octets of one attachment; None: no limit.
         attach_root: Folder that ``file`` attachments may come from; None: none may.
         clock, entropy: Time and randomness.

@@ -395,7 +395,7 @@ class Sending:
         open_for = envelope
         position = 0
         most = routes[0].connection.retries if routes[0].connection.retries is not None else self._retries
-        for attempt in range(most + len(routes)):
+        for attempt in range(max(most, 1) + len(routes)):
             route = routes[position]
             report = await self._attempt_again(draft, open_for, route, commit, tried=attempt > 0)
             receipt = receipt.merge(report, provider=route.connection.provider, doubtful=receipt.unknown)
@@ -414,7 +414,10 @@ class Sending:
             if further and not receipt.accepted and not receipt.unknown:
                 draft = self._for_route(draft, routes[position], routes[position + 1])
                 position += 1
-            elif receipt.attempts - position > most or (report.retry_after_s or 0.0) > PATIENCE_S:
+            elif (
+                receipt.attempts - position > (max(most, 1) if receipt.unknown else most)
+                or (report.retry_after_s or 0.0) > PATIENCE_S
+            ):
                 break
             else:
                 await self._clock.sleep(report.retry_after_s or BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])

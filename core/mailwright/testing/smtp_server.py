@@ -86,6 +86,7 @@ class ScriptedServer:
         self._replies = dict(replies or {})
         self._faults = list(faults)
         self._used = [0] * len(self._faults)
+        self._passed = [0] * len(self._faults)
         self._on_message = on_message
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -152,12 +153,14 @@ class ScriptedServer:
     def break_at(self, fault: Fault) -> None:
         """Add a fault while the server runs."""
         self._used.append(0)
+        self._passed.append(0)
         self._faults.append(fault)
 
     def mend(self) -> None:
         """Forget every fault."""
         self._faults.clear()
         self._used.clear()
+        self._passed.clear()
 
     def reply(self, stage: ServerStage, about: str) -> str | None:
         """The script's reply for a stage."""
@@ -172,6 +175,8 @@ class ScriptedServer:
     def next_fault(self, stage: ServerStage) -> FaultKind | None:
         """The fault of a stage, counted as used."""
         index = self._waiting(stage)
+        for place, fault in enumerate(self._faults):
+            self._passed[place] += fault.stage == stage and self._passed[place] < fault.after
         if index is None:
             return None
         self._used[index] += 1
@@ -187,6 +192,7 @@ class ScriptedServer:
 
     def _waiting(self, stage: ServerStage) -> int | None:
         for index, fault in enumerate(self._faults):
-            if fault.stage == stage and (fault.times is None or self._used[index] < fault.times):
+            left = fault.times is None or self._used[index] < fault.times
+            if fault.stage == stage and left and self._passed[index] >= fault.after:
                 return index
         return None

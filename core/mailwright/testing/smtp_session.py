@@ -41,11 +41,13 @@ class Fault:
             ``flood`` never ends its reply, ``inject`` appends a reply in clear to the 220 of STARTTLS,
             ``accept-drop`` and ``accept-hang`` keep the message and say nothing.
         times: How often; None: always.
+        after: Replies of this stage that go well before.
     """
 
     stage: ServerStage
     kind: FaultKind
     times: int | None = None
+    after: int = 0
 
 
 @frozen(kw_only=True)

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from mailwright.transport.session import Session
 
 TOGETHER: Final = 8
-"""Messages of one session that may be without an answer, where each of them may repeat."""
-OCTETS: Final = 1 << 22
-"""And what they have together."""
+"""Messages of one session that may be without an answer, where each of them may repeat: of half a megabyte at most, so
+four megabytes in all."""
 
 
 @frozen
@@ -44,14 +43,6 @@ class _Waiter:
     turn: asyncio.Future[Lane] = field(factory=lambda: asyncio.get_running_loop().create_future())
 
 
-@define
-class _Shared:
-    """A session that several messages use at once."""
-
-    users: int
-    octets: int
-
-
 class Lanes:
     """The sessions of one connection, and the queue before them.
 
@@ -71,7 +62,7 @@ class Lanes:
         self._idle: list[Session] = []
         self._waiting: deque[_Waiter] = deque()
         self._next: dict[Session, tuple[_Waiter, Exchange]] = {}
-        self._shared: dict[Session, _Shared] = {}
+        self._users: dict[Session, int] = {}
         self._at_rest = asyncio.Event()
         self._at_rest.set()
         self._watch: Watchdog | None = None
@@ -97,7 +88,7 @@ class Lanes:
             return Lane(self._rested())
         waiter = _Waiter(submission, until)
         (self._waiting.appendleft if again else self._waiting.append)(waiter)
-        for session in self._shared:
+        for session in self._users:
             self._invite(session)
         self._watch_for(until)
         try:
@@ -108,7 +99,7 @@ class Lanes:
             raise
         except BaseException:
             if waiter.turn.done() and not waiter.turn.cancelled():
-                self._give_up(waiter.turn.result(), submission)
+                self._give_up(waiter.turn.result())
             elif waiter in self._waiting:
                 self._waiting.remove(waiter)
             raise
@@ -131,12 +122,12 @@ class Lanes:
         self._first_due = NEVER
         self._watch_for(min((waiter.until for waiter in waiting if waiter.until > now), default=NEVER))
 
-    def _give_up(self, lane: Lane, submission: Submission) -> None:
+    def _give_up(self, lane: Lane) -> None:
         if lane.session is not None and lane.started is not None:
             lane.session.abort()
             self.leave(None)
         elif lane.session is not None and lane.shared:
-            if self.part(lane.session, submission):
+            if self.part(lane.session):
                 self.leave(lane.session)
         else:
             self.leave(lane.session)
@@ -160,7 +151,7 @@ class Lanes:
         if session.spent(self._per_session):
             return b""
         if session.shares(submission):
-            self._shared[session] = _Shared(users=1, octets=submission.composed.size)
+            self._users[session] = 1
             self._invite(session)
             return b""
         self._forget_the_gone()
@@ -189,33 +180,29 @@ class Lanes:
 
     def shares(self, session: Session) -> bool:
         """Whether several messages use this session."""
-        return session in self._shared
+        return session in self._users
 
     def _invite(self, session: Session) -> None:
         """Those who wait longest, as long as they may come along."""
-        shared = self._shared[session]
-        while shared.users < TOGETHER and not session.spent(self._per_session):
+        while self._users[session] < TOGETHER and not session.spent(self._per_session):
             self._forget_the_gone()
             if not self._waiting:
                 return
             first = self._waiting[0].submission
-            if shared.octets + first.composed.size > OCTETS or not session.shares(first):
+            if not session.shares(first):
                 return
-            shared.users += 1
-            shared.octets += first.composed.size
+            self._users[session] += 1
             session.sent += 1
             self.ahead += 1
             self._waiting.popleft().turn.set_result(Lane(session, shared=True))
 
-    def part(self, session: Session, submission: Submission) -> bool:
+    def part(self, session: Session) -> bool:
         """One of several leaves; whether it was the last one: then the session is its alone, and `leave` must follow."""
-        shared = self._shared[session]
-        shared.users -= 1
-        shared.octets -= submission.composed.size
-        if shared.users:
+        self._users[session] -= 1
+        if self._users[session]:
             self._invite(session)
             return False
-        del self._shared[session]
+        del self._users[session]
         return True
 
     # -- going

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, TypeAlias
 
 from attrs import frozen
 
 from mailwright.errors import MailwrightError, SessionError
 from mailwright.model import Connection, Limits, Reply, Report, SmtpEndpoint
 from mailwright.ports import Clock
-from mailwright.spi import Authenticator, Capabilities, Submission
+from mailwright.spi import Authenticator, Capabilities, Submission, no_commit
 from mailwright.transport.exchange import Exchange
 from mailwright.transport.lanes import Lane, Lanes
 from mailwright.transport.opening import Opener
@@ -19,6 +19,7 @@ from mailwright.transport.session import Session
 
 IDLE_S: Final = 30.0
 """Seconds after which an idle session is closed: before the server does it."""
+Commit: TypeAlias = Callable[[], Awaitable[None]]
 _LATE: Final = "the time for this message is over"
 
 
@@ -82,13 +83,14 @@ class SmtpTransport:
             error = SessionError("the mailer is closed", command="API")
             return Report.all(submission.envelope, "rejected", stage="connect", permanent=False, error=error)
         until = asyncio.get_running_loop().time() + max(0.0, submission.deadline - self._clock.monotonic())
+        commit = _once(submission.commit)
         try:
             lane = await self._lanes.enter(submission, until)
             while lane.shared:
-                if (report := await self._together(lane, submission, until)) is not None:
+                if (report := await self._together(lane, submission, commit, until)) is not None:
                     return report
                 lane = await self._lanes.enter(submission, until, again=True)
-            return await self._alone(lane, submission, until)
+            return await self._alone(lane, submission, commit, until)
         except MailwrightError as error:
             return Report.all(
                 submission.envelope,
@@ -99,17 +101,17 @@ class SmtpTransport:
                 error=error,
             )
 
-    async def _alone(self, lane: Lane, submission: Submission, until: float) -> Report:
+    async def _alone(self, lane: Lane, submission: Submission, commit: Commit, until: float) -> Report:
         """On a session that is this message's until its last octet is written."""
         if lane.session is not None:
-            report, noticed = await self._through(lane.session, submission, until, lane.started)
+            report, noticed = await self._through(lane.session, submission, commit, until, lane.started)
             if noticed:
-                await self._pass_on(lane.session, submission)
+                await self._pass_on(lane.session)
                 return report
             lane.session.abort()
         session = await self._opened(until)
-        report, _ = await self._through(session, submission, until, None)
-        await self._pass_on(session, submission)
+        report, _ = await self._through(session, submission, commit, until, None)
+        await self._pass_on(session)
         return report
 
     async def _opened(self, until: float) -> Session:
@@ -126,44 +128,44 @@ class SmtpTransport:
         return session
 
     async def _through(
-        self, session: Session, submission: Submission, until: float, started: Exchange | None
+        self, session: Session, submission: Submission, commit: Commit, until: float, started: Exchange | None
     ) -> tuple[Report, bool]:
         """The outcome, and whether the server took notice."""
         self._messages += 1
         try:
             return await session.deliver(
-                submission, until, started=started, follow=lambda: self._lanes.follow(session, submission)
+                submission, commit, until, started=started, follow=lambda: self._lanes.follow(session, submission)
             )
         except BaseException:
-            self._break_off(session, submission)
+            self._break_off(session)
             raise
 
-    async def _together(self, lane: Lane, submission: Submission, until: float) -> Report | None:
+    async def _together(self, lane: Lane, submission: Submission, commit: Commit, until: float) -> Report | None:
         """On a session that others use; None: it was lost before anything was written."""
         session = lane.session
         assert session is not None
         self._messages += 1
         try:
-            report, noticed = await session.deliver_at_once(submission, until)
+            report, noticed = await session.deliver_at_once(submission, commit, until)
         except BaseException:
-            self._break_off(session, submission)
+            self._break_off(session)
             raise
-        await self._pass_on(session, submission)
+        await self._pass_on(session)
         return report if noticed or session.alive else None
 
-    def _break_off(self, session: Session, submission: Submission) -> None:
+    def _break_off(self, session: Session) -> None:
         """Cancelled: with half a message on the wire hang up; where others depend on the session, let them end."""
         if self._lanes.shares(session):
             session.spoil()
-            if not self._lanes.part(session, submission):
+            if not self._lanes.part(session):
                 return
         session.abort()
         self._lanes.lost(session)
         self._lanes.leave(None)
 
-    async def _pass_on(self, session: Session, submission: Submission) -> None:
+    async def _pass_on(self, session: Session) -> None:
         """To whoever is next; one that is of no more use is closed first."""
-        if self._lanes.shares(session) and not self._lanes.part(session, submission):
+        if self._lanes.shares(session) and not self._lanes.part(session):
             return
         if self._lanes.expects(session):
             if session.alive:
@@ -207,3 +209,18 @@ class SmtpTransport:
             raise
         if self._authenticator is not None:
             await self._authenticator.aclose()
+
+
+def _once(commit: Commit) -> Commit:
+    """The commit point is passed once, before the first of several final dots, and of several sessions."""
+    if commit is no_commit:
+        return commit
+    passed = False
+
+    async def first() -> None:
+        nonlocal passed
+        if not passed:
+            await commit()
+            passed = True
+
+    return first

@@ -13,7 +13,6 @@ from attrs import evolve
 from mailwright.errors import MailwrightError, MessageError, SessionError
 from mailwright.model import Envelope, Report, Timeouts
 from mailwright.smtp import Capabilities, Job, Leg, ProtocolError, State, Transaction, further, plan, server_id
-from mailwright.spi import no_commit
 from mailwright.transport.exchange import CHUNK, ONE_WRITE, Exchange
 from mailwright.transport.wire import WireProtocol
 
@@ -139,6 +138,7 @@ class Session:
     async def deliver(
         self,
         submission: Submission,
+        commit: Callable[[], Awaitable[None]],
         until: float,
         *,
         started: Exchange | None = None,
@@ -148,6 +148,7 @@ class Session:
 
         Args:
             submission: What to deliver.
+            commit: Awaited before each final dot.
             until: When its time is over, on the loop's clock.
             started: Its only transaction, whose commands are on the wire already (see `ahead`).
             follow: The next message's commands, asked for when this one's last dot is written.
@@ -156,7 +157,7 @@ class Session:
             The outcome, and whether the server took notice: if not, another session may try.
         """
         if started is not None:
-            report = await self._transact(started, started.run(submission.commit, follow))
+            report = await self._transact(started, started.run(commit, follow))
             return report, not started.transaction.untouched
         try:
             planned = plan(self._job(submission), self.capabilities)
@@ -166,7 +167,6 @@ class Session:
             message = f"{planned.refused[0].address} needs SMTPUTF8, which the server does not offer"
             lacking = MessageError(message, code="EENVELOPE", stage="rcpt", command="RCPT TO")
             return self._refusal(submission, lacking), True
-        commit = _once(submission.commit)
         waiting = deque(planned.legs)
         reports = [Report(statuses=planned.refused)] if planned.refused else []
         noticed = False
@@ -186,17 +186,24 @@ class Session:
                 break
         return reports[0] if len(reports) == 1 else _merged(reports, submission.envelope), noticed
 
-    async def deliver_at_once(self, submission: Submission, until: float) -> tuple[Report, bool]:
+    async def deliver_at_once(
+        self, submission: Submission, commit: Callable[[], Awaitable[None]], until: float
+    ) -> tuple[Report, bool]:
         """Write the whole message behind others that are not answered yet; see `shares`.
 
         Returns:
             As `deliver`: without notice nothing of it was written.
         """
         leg = self._only_leg(submission)
-        assert leg is not None
-        exchange = self._exchange(leg, submission, until, at_once=True)
-        report = await self._transact(exchange, exchange.run_at_once(submission.commit))
-        return report, exchange.octets > 0
+        noticed = False
+        reports: list[Report] = []
+        while leg is not None:
+            exchange = self._exchange(leg, submission, until, at_once=True)
+            report = await self._transact(exchange, exchange.run_at_once(commit))
+            noticed = noticed or exchange.octets > 0
+            reports.append(report)
+            leg = further(leg, report) if self._protocol.in_step else None
+        return reports[0] if len(reports) == 1 else _merged(reports, submission.envelope), noticed
 
     async def _transact(self, exchange: Exchange, running: Coroutine[Any, Any, None]) -> Report:
         """One transaction to its end, whatever happens."""
@@ -214,7 +221,7 @@ class Session:
             decided = transaction.state is State.DONE  # lost while tidying up: nothing to tell
             transaction.lost(error)
             error = None if decided else error
-        if transaction.close:
+        if transaction.close and (exchange.octets or not transaction.at_once):
             self.abort()
         return Report(
             statuses=transaction.statuses,
@@ -265,21 +272,6 @@ class Session:
         self.wake()
         self._protocol.abort()
         self._client.close()
-
-
-def _once(commit: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-    """The commit point is passed once, before the first of several final dots."""
-    if commit is no_commit:
-        return commit
-    passed = False
-
-    async def first() -> None:
-        nonlocal passed
-        if not passed:
-            await commit()
-            passed = True
-
-    return first
 
 
 def _not_reached(leg: Leg, last: Report) -> Report:
