@@ -80,7 +80,7 @@ async def test_the_first_one_asks_the_others_come_whole() -> None:
         assert outcomes(reports) == ["accepted"] * 20
         assert sorted(numbers(server).values()) == [1] * 20
         assert not any(message.bare for message in server.messages)
-        assert verbs(server)[:9] == ["EHLO", "MAIL", "RCPT", "DATA", "RSET", "MAIL", "RCPT", "BDAT", "RSET"]
+        assert verbs(server)[:9] == ["EHLO", "MAIL", "RCPT", "DATA", "MAIL", "RCPT", "BDAT", "RSET", "MAIL"]
         assert sender.counters.ahead == 19
 
 
@@ -131,6 +131,24 @@ async def test_the_session_ends_after_some_answers(kind: Any, answered: int) -> 
         assert there[f"n{number}"] in {"accepted": {1}, "rejected": {0}, "unknown": {0, 1}}[outcome]
 
 
+@pytest.mark.parametrize("stage", ["mail", "rcpt", "final", "rset"])
+@pytest.mark.parametrize("refusal", ["rcpt", "final"])
+async def test_one_answer_too_many_is_not_believed(stage: Any, refusal: Any) -> None:
+    """Every answer then belongs to the command before; RSET shows it as soon as it matters."""
+    for place in range(6):
+        said = iter([*[None] * place, "550 5.7.1 no"])
+        faults = [Fault(stage=stage, kind="two-replies", times=1, after=2)]
+        async with ScriptedServer(faults=faults, replies={refusal: lambda about: next(said, None)}) as server:  # noqa: B023
+            sender = transport(server, timeouts=IMPATIENT)
+            reports = await all_of(sender, [letter(number) for number in range(12)])
+            there = numbers(server)
+        for number, outcome in enumerate(outcomes(reports)):
+            assert there[f"n{number}"] in {"accepted": {1}, "rejected": {0}, "unknown": {0, 1}}[outcome], (
+                place,
+                number,
+            )
+
+
 @pytest.mark.parametrize("kind", ["drop", "reset", "421", "garbage"])
 @pytest.mark.parametrize("stage", ["rset", "mail", "rcpt"])
 async def test_the_session_ends_between_messages(stage: Any, kind: Any) -> None:
@@ -161,15 +179,18 @@ async def test_a_refusal_in_the_middle_is_its_own_message_s(stage: Any, reply: s
             assert status.outcome == "accepted" or (status.stage, status.permanent) == (stage, reply[0] == "5")
 
 
-async def test_each_recipient_has_an_outcome() -> None:
+async def test_several_recipients_take_turns_with_those_who_come_at_once() -> None:
     refused = {"no@x.org": "550 5.1.1 nobody", "later@x.org": "450 4.2.1 later"}
     async with ScriptedServer(replies={"rcpt": refused.get}) as server:
         sender = transport(server)
-        letters = [letter(number, f"a{number}@x.org", "no@x.org", "later@x.org") for number in range(6)]
-        reports = await all_of(sender, [*letters, letter(6, "no@x.org"), letter(7)])
-        assert outcomes(reports) == ["accepted", "rejected", "rejected"] * 6 + ["rejected", "accepted"]
-        assert sorted(numbers(server)) == [f"n{number}" for number in (0, 1, 2, 3, 4, 5, 7)]
+        told = ("no@x.org", "later@x.org")
+        letters = [letter(number, f"a{number}@x.org", *(told if number % 4 == 3 else ())) for number in range(12)]
+        reports = await all_of(sender, [*letters, letter(12, "no@x.org"), letter(13)])
+        one_by_four = [*["accepted"] * 4, "rejected", "rejected"]
+        assert outcomes(reports) == [*one_by_four * 3, "rejected", "accepted"]
+        assert sorted(numbers(server).values()) == [1] * 13
         assert sender.counters.sessions == 1
+        assert verbs(server).count("DATA") >= 3
 
 
 async def test_one_recipient_too_many_gets_a_further_transaction() -> None:

@@ -17,9 +17,9 @@ The rules:
   before: only 354 shows that replies to commands in one write were paired rightly.
 - The commands of the next transaction may ride behind the final dot (RFC 2920 §3.1): whatever the server says to the dot,
   a transaction has ended there, and RSET would only undo the next one.
-- *At once*: RSET, MAIL, each RCPT and the whole message as one last chunk go in one write, whatever the transaction before
-  it came to. RSET makes it begin afresh; each command is answered, and with nobody accepted the last answer changes nothing.
-  From that write on a lost session means *unknown*.
+- *At once*: MAIL, RCPT, the whole message as one last chunk, and RSET go in one write, for one recipient. From that write
+  on a lost session means *unknown*. RSET leaves the session clean whatever was refused, and its 2yz, paired after the
+  answer to the chunk, is what 354 is elsewhere: a server that gave one answer too many has a refusal of the chunk there.
 - One at a time, a reply that is there before its command was written is one too: the session is out of step.
 
     state     expects            next
@@ -27,7 +27,8 @@ The rules:
     ASKING    MAIL, RCPT, DATA   BODY, EMPTY or DONE
     BODY      nothing            FINAL when the dot is written; early reply: DONE
     EMPTY     nothing            FINAL when the lone dot is written
-    FINAL     one reply          DONE
+    FINAL     one reply          DONE, at once: RESET
+    RESET     RSET               DONE
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class State(Enum):
     BODY = "body"
     EMPTY = "empty"
     FINAL = "final"
+    RESET = "reset"
     DONE = "done"
 
 
@@ -61,7 +63,7 @@ class Transaction:
         rcpt_parameters: Of RCPT, for each recipient.
         pipelining: Write all commands at once.
         chunking: The body goes in BDAT chunks.
-        at_once: It goes with the commands, as one chunk; needs `pipelining` and `chunking`.
+        at_once: It goes with the commands, as one chunk, and RSET behind it; needs `pipelining` and `chunking`.
     """
 
     def __init__(
@@ -78,9 +80,7 @@ class Transaction:
         self._statuses: list[RecipientStatus | None] = [None] * len(envelope.recipients)
         self._accepted: dict[int, Reply] = {}
         self._pipelining = pipelining
-        self._commands = [b"RSET\r\n"] if at_once else []
-        self._mail = len(self._commands)
-        self._commands.append(mail_from(envelope.sender, mail_parameters))
+        self._commands = [mail_from(envelope.sender, mail_parameters)]
         self._commands += [rcpt_to(address, rcpt_parameters(address)) for address in envelope.recipients]
         if not chunking:
             self._commands.append(b"DATA\r\n")
@@ -103,8 +103,10 @@ class Transaction:
         After anything but success: the reply to RSET also shows that no reply is left over that would be paired with
         the next command.
         """
-        return self.state is State.DONE and not any(
-            status and status.outcome == "accepted" for status in self._statuses
+        return (
+            self.state is State.DONE
+            and not self.at_once
+            and not any(status and status.outcome == "accepted" for status in self._statuses)
         )
 
     @property
@@ -147,6 +149,8 @@ class Transaction:
             self._receive_chunk(reply)
         elif self.state is State.FINAL:
             self._receive_final(reply)
+        elif self.state is State.RESET:
+            self._receive_reset(reply)
         elif self.state is not State.DONE:
             self._receive_early(reply)
         else:
@@ -178,22 +182,18 @@ class Transaction:
     @property
     def _stage(self) -> Stage:
         """What the next answer is to."""
-        place = self._answered - self._mail
-        return "mail" if place <= 0 else "rcpt" if place <= len(self._statuses) else "data"
+        return "mail" if not self._answered else "rcpt" if self._answered <= len(self._statuses) else "data"
 
     def _receive_answer(self, reply: Reply) -> None:
         if self._answered == self._asked:
             raise ProtocolError(f"the server said what nobody asked for: {reply}")
-        place = self._answered - self._mail
-        self._untouched = self._untouched and reply.code == 421 and place <= 0
+        place = self._answered
+        self._untouched = self._untouched and reply.code == 421 and place == 0
         if reply.code == 421:
             self._closing(reply)
             return
         self._answered += 1
-        if place < 0:
-            if reply.code // 100 != 2:
-                raise ProtocolError(f"the server answered RSET with {reply}")
-        elif place == 0:
+        if place == 0:
             self._receive_mail(reply)
         elif place <= len(self._statuses):
             self._receive_rcpt(place - 1, reply)
@@ -244,6 +244,14 @@ class Transaction:
             self._decide_accepted("rejected", "final", reply)
         if self._accepted:
             self._final = reply
+        if self.at_once and reply.code != 421:
+            self.state = State.RESET
+        else:
+            self._finish(close=reply.code == 421)
+
+    def _receive_reset(self, reply: Reply) -> None:
+        if reply.code // 100 != 2 and reply.code != 421:
+            raise ProtocolError(f"the server answered RSET with {reply}")
         self._finish(close=reply.code == 421)
 
     def _receive_chunk(self, reply: Reply) -> None:

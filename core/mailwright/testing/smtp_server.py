@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -86,7 +87,7 @@ class ScriptedServer:
         self._replies = dict(replies or {})
         self._faults = list(faults)
         self._used = [0] * len(self._faults)
-        self._passed = [0] * len(self._faults)
+        self._passed: Counter[int] = Counter()
         self._on_message = on_message
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -153,7 +154,6 @@ class ScriptedServer:
     def break_at(self, fault: Fault) -> None:
         """Add a fault while the server runs."""
         self._used.append(0)
-        self._passed.append(0)
         self._faults.append(fault)
 
     def mend(self) -> None:

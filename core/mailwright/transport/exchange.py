@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from mailwright.model import Reply, Timeouts
     from mailwright.ports import Composed
+    from mailwright.smtp import Leg
     from mailwright.transport.wire import WireProtocol
 
 _wire = logging.getLogger("mailwright.wire")
@@ -33,6 +34,7 @@ class Exchange:
         transaction: The machine.
         protocol: The wire.
         composed: The octets.
+        leg: What was planned.
         timeouts: For each stage.
         until: When the time for the message is over, on the loop's clock.
 
@@ -43,9 +45,17 @@ class Exchange:
     """
 
     def __init__(
-        self, transaction: Transaction, protocol: WireProtocol, composed: Composed, *, timeouts: Timeouts, until: float
+        self,
+        transaction: Transaction,
+        protocol: WireProtocol,
+        composed: Composed,
+        *,
+        leg: Leg,
+        timeouts: Timeouts,
+        until: float,
     ) -> None:
         self.transaction = transaction
+        self.leg = leg
         self._protocol = protocol
         self._composed = composed
         self._timeouts = timeouts
@@ -86,7 +96,7 @@ class Exchange:
             self._protocol.write(b".\r\n")
             self.transaction.dot_sent()
             self._protocol.expect(self, self._timeouts.reply, self._until)
-        elif state is State.FINAL:
+        elif state is State.FINAL or state is State.RESET:
             self._protocol.expect(self, self._timeouts.reply, self._until)
         else:
             self.wake()
@@ -133,7 +143,7 @@ class Exchange:
         self._protocol.check()
         self.octets = len(octets)
         self._protocol.ask(self)
-        self._protocol.write_soon(b"%bBDAT %d LAST\r\n%b" % (self.begin(), len(octets), octets))
+        self._protocol.write_soon(b"%bBDAT %d LAST\r\n%bRSET\r\n" % (self.begin(), len(octets), octets))
         self.transaction.dot_sent()
         async with asyncio.timeout_at(self._until):
             await self.ended(time.perf_counter())

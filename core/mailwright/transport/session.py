@@ -12,7 +12,7 @@ from attrs import evolve
 
 from mailwright.errors import MailwrightError, MessageError, SessionError
 from mailwright.model import Envelope, Report, Timeouts
-from mailwright.smtp import Capabilities, Job, Leg, ProtocolError, State, Transaction, further, plan, server_id
+from mailwright.smtp import Capabilities, Job, Leg, Plan, ProtocolError, State, Transaction, further, plan, server_id
 from mailwright.transport.exchange import CHUNK, ONE_WRITE, Exchange
 from mailwright.transport.wire import WireProtocol
 
@@ -105,6 +105,7 @@ class Session:
         """Whether whole messages may follow this one before it is answered, and whether it may be one of them."""
         return (
             submission.may_repeat
+            and len(submission.envelope.recipients) == 1
             and self._pipelining
             and self._chunking
             and submission.composed.size <= CHUNK
@@ -131,7 +132,7 @@ class Session:
             chunking=at_once or large or "binarymime" in composed.needs,
             at_once=at_once,
         )
-        return Exchange(transaction, self._protocol, composed, timeouts=self._timeouts, until=until)
+        return Exchange(transaction, self._protocol, composed, leg=leg, timeouts=self._timeouts, until=until)
 
     # -- delivering
 
@@ -157,12 +158,12 @@ class Session:
             The outcome, and whether the server took notice: if not, another session may try.
         """
         if started is not None:
-            report = await self._transact(started, started.run(commit, follow))
-            return report, not started.transaction.untouched
-        try:
-            planned = plan(self._job(submission), self.capabilities)
-        except MailwrightError as error:
-            return self._refusal(submission, error), True
+            planned = Plan(legs=(started.leg,))
+        else:
+            try:
+                planned = plan(self._job(submission), self.capabilities)
+            except MailwrightError as error:
+                return self._refusal(submission, error), True
         if not planned.legs:
             message = f"{planned.refused[0].address} needs SMTPUTF8, which the server does not offer"
             lacking = MessageError(message, code="EENVELOPE", stage="rcpt", command="RCPT TO")
@@ -172,19 +173,23 @@ class Session:
         noticed = False
         while waiting:
             leg = waiting.popleft()
-            exchange = self._exchange(leg, submission, until)
-            self.sent += 1
-            self._protocol.ask(exchange)
-            self._protocol.write(exchange.begin())
+            exchange, started = started or self._begun(leg, submission, until), None
             report = await self._transact(exchange, exchange.run(commit, bytes if waiting else follow))
             noticed = noticed or not exchange.transaction.untouched
+            reports.append(report)
             if (rest := further(leg, report)) is not None and self.usable:
                 waiting.appendleft(rest)
-            reports.append(report)
             if waiting and not self.usable:
                 reports += [_not_reached(rest, report) for rest in waiting]
                 break
         return reports[0] if len(reports) == 1 else _merged(reports, submission.envelope), noticed
+
+    def _begun(self, leg: Leg, submission: Submission, until: float) -> Exchange:
+        exchange = self._exchange(leg, submission, until)
+        self.sent += 1
+        self._protocol.ask(exchange)
+        self._protocol.write(exchange.begin())
+        return exchange
 
     async def deliver_at_once(
         self, submission: Submission, commit: Callable[[], Awaitable[None]], until: float
@@ -195,15 +200,10 @@ class Session:
             As `deliver`: without notice nothing of it was written.
         """
         leg = self._only_leg(submission)
-        noticed = False
-        reports: list[Report] = []
-        while leg is not None:
-            exchange = self._exchange(leg, submission, until, at_once=True)
-            report = await self._transact(exchange, exchange.run_at_once(commit))
-            noticed = noticed or exchange.octets > 0
-            reports.append(report)
-            leg = further(leg, report) if self._protocol.in_step else None
-        return reports[0] if len(reports) == 1 else _merged(reports, submission.envelope), noticed
+        assert leg is not None
+        exchange = self._exchange(leg, submission, until, at_once=True)
+        report = await self._transact(exchange, exchange.run_at_once(commit))
+        return report, exchange.octets > 0
 
     async def _transact(self, exchange: Exchange, running: Coroutine[Any, Any, None]) -> Report:
         """One transaction to its end, whatever happens."""
