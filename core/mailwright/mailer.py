@@ -131,6 +131,20 @@ class Mailer:
         async for step in self._sending.verify():
             yield step
 
+    async def warm_up(self, sessions: int | None = None) -> None:
+        """Open sessions before the first message, so that it does not wait for connecting, TLS and login.
+
+        Of the first connection; sessions that are open already count. One that gets no message within 30 seconds is closed,
+        as any that rests. Connections over HTTP have no sessions, and nothing happens.
+
+        Args:
+            sessions: How many there shall be; None: as many as ``limits.connections`` allows, which is the most in any case.
+
+        Raises:
+            MailwrightError: One could not be opened: why, as `send` would say.
+        """
+        await self._sending.warm_up(sessions)
+
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run something that belongs to this mailer: `aclose` waits for it. Nodes that send asynchronously use it."""
         import asyncio  # noqa: PLC0415 - importing the package must not import it

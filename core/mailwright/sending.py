@@ -159,6 +159,13 @@ class Sending:
             return
         await asyncio.gather(*(route.transport.aclose() for route in routes))
 
+    async def warm_up(self, sessions: int | None) -> None:
+        """See `Mailer.warm_up`; what has no sessions has nothing to warm."""
+        route = (await self._opened())[0]
+        warm_up = getattr(route.transport, "warm_up", None)
+        if warm_up is not None:
+            await warm_up(route.limits.connections if sessions is None else sessions)
+
     async def verify(self) -> AsyncIterator[str]:
         """Yield each step passed on every route."""
         for route in await self._opened():

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mailwright import Envelope
 from mailwright.errors import SessionError
 from mailwright.model import RecipientStatus
-from mailwright.smtp import DotStuffer, ReplyParser, State, Transaction
+from mailwright.smtp import DotStuffer, ProtocolError, ReplyParser, State, Transaction
 
 BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 CODES = st.sampled_from(["2", "2", "2", "4", "5", "421"])
@@ -60,6 +60,8 @@ class Server:
             self.told += [address] if good else []
             refusal = {"4": "450"}.get(code, "550")
             self._say("250" if good else refusal if self.sender else "503", verb, address, lines)
+        elif verb == "BDAT":
+            self._chunk(int(rest.split()[0]), code, lines)
         else:
             assert verb == "DATA", line
             self._data(code, lines)
@@ -88,6 +90,19 @@ class Server:
         self._say({"2": "250", "4": "451", "5": "554", "421": "421"}[code], "dot", self.sender, lines)
         self.gone = code == "421"
         self._forget()
+
+    def _chunk(self, octets: int, code: str, lines: int) -> None:
+        """A refused chunk leaves who knows what behind: only RSET helps."""
+        body, self.inbox = self.inbox[:octets], self.inbox[octets:]
+        if not (self.sender and self.told):
+            self._say("503", "dot", self.sender, lines)
+        elif code == "2":
+            assert body == self.sender.encode(), "one message's body in another's transaction"
+            self.held.update((self.sender, address) for address in self.told)
+            self._say("250", "dot", self.sender, lines)
+            self._forget()
+        else:
+            self._say({"4": "451", "5": "554"}[code], "dot", self.sender, lines)
 
     def refuse_early(self, lines: int) -> None:
         self._say("552", "body", self.sender, lines)
@@ -266,3 +281,98 @@ class Neighbours(RuleBasedStateMachine):
 
 TestNeighbours = Neighbours.TestCase
 TestNeighbours.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+
+
+class Together(RuleBasedStateMachine):
+    """Whole messages on one session before the first is answered; the server may give one answer too many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: Counter[tuple[str, str]] = Counter()
+        self.asked: deque[tuple[Envelope, Transaction]] = deque()
+        self.number = 0
+        self._connect()
+
+    def _connect(self) -> None:
+        self.server = Server(self.held, lenient=False)
+        self.parser = ReplyParser()
+        self.surplus = False
+
+    @precondition(lambda self: len(self.asked) < 8)
+    @rule()
+    def write(self) -> None:
+        self.number += 1
+        name = f"m{self.number}@x.org"
+        envelope = Envelope(sender=name, recipients=(f"r-{name}",))
+        transaction = Transaction(envelope, pipelining=True, chunking=True, at_once=True)
+        body = name.encode()
+        self.server.inbox += b"%bBDAT %d LAST\r\n%bRSET\r\n" % (transaction.commands(), len(body), body)
+        transaction.dot_sent()
+        self.asked.append((envelope, transaction))
+
+    @precondition(lambda self: self.server.can_act())
+    @rule(code=CODES, lines=st.integers(0, 2))
+    def server_acts(self, code: str, lines: int) -> None:
+        self.server.act(code, lines)
+
+    @precondition(lambda self: not self.surplus and not self.server.gone and self.asked)
+    @rule()
+    def server_says_too_much(self) -> None:
+        self.surplus = True
+        self.server._say("250", "by", "the way", 0)
+
+    @precondition(lambda self: self.server.outbox)
+    @rule(octets=st.integers(1, 200))
+    def replies_arrive(self, octets: int) -> None:
+        piece, self.server.outbox = self.server.outbox[:octets], self.server.outbox[octets:]
+        try:
+            for reply in self.parser.feed(piece):
+                if not self.asked:
+                    self._lose(ProtocolError("what nobody asked for"))
+                    return
+                envelope, transaction = self.asked[0]
+                transaction.receive(reply)
+                if transaction.state is State.DONE:
+                    self.asked.popleft()
+                    self._judge(envelope, transaction, shown=not transaction.close)
+                    if transaction.close:
+                        self._lose(SessionError("closed"))
+                        return
+        except ProtocolError as error:
+            if not self.surplus:
+                raise
+            self._lose(error)
+
+    @precondition(lambda self: self.server.gone and not self.server.outbox)
+    @rule()
+    def the_end_is_seen(self) -> None:
+        self._lose(SessionError("gone"))
+
+    @rule(dice=st.integers(0, 9))
+    def the_link_breaks(self, dice: int) -> None:
+        if dice == 0:
+            self._lose(SessionError("gone"))
+
+    def _lose(self, error: SessionError) -> None:
+        while self.server.can_act():  # what was on its way may still count
+            self.server.act("2", 0)
+        for envelope, transaction in self.asked:
+            transaction.lost(error)
+            self._judge(envelope, transaction, shown=isinstance(error, ProtocolError))
+        self.asked.clear()
+        self._connect()
+
+    def _judge(self, envelope: Envelope, transaction: Transaction, *, shown: bool) -> None:
+        """After an answer too many an acceptance is sure where RSET's own answer came, else it is the server's word."""
+        [status] = transaction.statuses
+        there = self.held[envelope.sender or "", status.address]
+        if shown or not self.surplus or status.outcome != "accepted":
+            assert there in {"accepted": {1}, "rejected": {0}, "unknown": {0, 1}}[status.outcome], status
+
+    def teardown(self) -> None:
+        self._lose(SessionError("the end"))
+        assert all(count == 1 for count in self.held.values())
+
+
+TestTogether = Together.TestCase
+TestTogether.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)

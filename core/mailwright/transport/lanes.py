@@ -141,6 +141,14 @@ class Lanes:
             session.abort()
         return None
 
+    def spare(self, most: int) -> bool:
+        """Take the right to open one more session while there are fewer than `most`; `leave` must follow."""
+        if self._free <= len(self._idle) or self._count - self._free + len(self._idle) >= most:
+            return False
+        self._free -= 1
+        self._at_rest.clear()
+        return True
+
     # -- one after the other on a session
 
     def follow(self, session: Session, submission: Submission) -> bytes:

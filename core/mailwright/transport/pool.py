@@ -180,6 +180,26 @@ class SmtpTransport:
         finally:
             self._lanes.leave(None)
 
+    async def warm_up(self, sessions: int) -> None:
+        """Open sessions ahead of their messages until there are so many, all at once.
+
+        Raises:
+            MailwrightError: One did not open; those that did stay.
+        """
+        if self._closed:
+            raise SessionError("the mailer is closed", command="API")
+        count = 0
+        while self._lanes.spare(sessions):
+            count += 1
+        opened = await asyncio.gather(*(self._opened_ahead() for _ in range(count)), return_exceptions=True)
+        for error in opened:
+            if isinstance(error, BaseException):
+                raise error
+
+    async def _opened_ahead(self) -> None:
+        session = await self._opened(asyncio.get_running_loop().time() + self._total_s)
+        self._lanes.leave(session)
+
     async def verify(self) -> AsyncIterator[str]:
         """Yield each step passed. Raises `MailwrightError` where it stops."""
         steps: list[str] = []
