@@ -21,7 +21,7 @@ async function run(count) {
 }
 
 (async () => {
-    await run(Math.min(work.count, work.sessions * 2));
+    await run(work.warm || Math.min(work.count, work.sessions * 2));
     const cpu = process.cpuUsage(), start = process.hrtime.bigint();
     await run(work.count);
     const seconds = Number(process.hrtime.bigint() - start) / 1e9, used = process.cpuUsage(cpu);

@@ -34,7 +34,7 @@ async def mailwright(measured: Callable[[Callable[[int], Awaitable[None]]], Awai
             html=WORK["html"],
         )
 
-    async with Mailer(connection) as mailer:
+    async with Mailer(connection, on_unknown=WORK.get("on_unknown", "hold")) as mailer:
 
         async def run(count: int) -> None:
             if WORK["distinct"]:
@@ -47,7 +47,7 @@ async def mailwright(measured: Callable[[Callable[[int], Awaitable[None]]], Awai
                 for _ in left:
                     await mailer.send(raw, envelope=envelope)
 
-            await asyncio.gather(*(some() for _ in range(SESSIONS * 2)))
+            await asyncio.gather(*(some() for _ in range(WORK.get("at_once", SESSIONS * 2))))
 
         await measured(run)
 
@@ -98,7 +98,7 @@ async def main() -> None:
     """Warm up, then measure."""
 
     async def measured(run: Callable[[int], Awaitable[None]]) -> None:
-        await run(min(COUNT, SESSIONS * 2))
+        await run(WORK.get("warm", min(COUNT, SESSIONS * 2)))
         cpu, start = time.process_time(), time.perf_counter()
         await run(COUNT)
         seconds, used = time.perf_counter() - start, time.process_time() - cpu
