@@ -398,14 +398,25 @@ class Sending:
     async def _attempts(self, draft: Draft, routes: tuple[Route, ...], commit: Commit, index: int) -> Receipt:
         """Try; try again those refused for the moment; turn to the next route where nothing can have been delivered."""
         composed, envelope = draft.composed, draft.envelope
-        receipt = Receipt(message_id=composed.message_id, envelope=envelope, size=composed.size, index=index)
+        receipt: Receipt | None = None
         open_for = envelope
         position = 0
         most = routes[0].connection.retries if routes[0].connection.retries is not None else self._retries
         for attempt in range(max(most, 1) + len(routes)):
             route = routes[position]
             report = await self._attempt_again(draft, open_for, route, commit, tried=attempt > 0)
-            receipt = receipt.merge(report, provider=route.connection.provider, doubtful=receipt.unknown)
+            provider = route.connection.provider
+            if receipt is None:
+                receipt = Receipt.of(
+                    report,
+                    message_id=composed.message_id,
+                    envelope=envelope,
+                    size=composed.size,
+                    provider=provider,
+                    index=index,
+                )
+            else:
+                receipt = receipt.merge(report, provider=provider, doubtful=receipt.unknown)
             if receipt.status == "sent":
                 return receipt
             waiting = [status for status in receipt.rejected if not status.permanent]
@@ -429,7 +440,8 @@ class Sending:
             else:
                 await self._clock.sleep(report.retry_after_s or BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
             open_for = Envelope(sender=open_for.sender, recipients=tuple(status.address for status in waiting))
-        return explained(receipt, self._registry.provider(route.connection.provider))
+        assert receipt is not None
+        return explained(receipt, self._registry.provider(provider))
 
     async def _attempt_again(
         self, draft: Draft, envelope: Envelope, route: Route, commit: Commit, *, tried: bool

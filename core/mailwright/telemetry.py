@@ -35,8 +35,8 @@ class Observation:
     def __enter__(self) -> Self:
         if self._instruments is not None:
             tracer, kind, current, _ = self._instruments
-            self._started = perf_counter()
-            span = tracer.start_span(f"send {self._connection.provider}", kind=kind, attributes=self._attributes())
+            self._started, self._attributes = perf_counter(), _attributes(self._connection)
+            span = tracer.start_span(f"send {self._connection.provider}", kind=kind, attributes=self._attributes)
             if span.is_recording():
                 self._span, self._current = span, current(span, end_on_exit=True)
                 self._current.__enter__()
@@ -48,14 +48,8 @@ class Observation:
         if self._current is not None:
             self._current.__exit__(kind, error, trace)
         if self._instruments is not None:
-            attributes = {**self._attributes(), "mailwright.status": self.status}
+            attributes = {**self._attributes, "mailwright.status": self.status}
             self._instruments[-1].record(perf_counter() - self._started, attributes)
-
-    def _attributes(self) -> dict[str, str]:
-        attributes = {"messaging.system": self._connection.provider, "messaging.operation.type": "send"}
-        if self._connection.name:
-            attributes["messaging.destination.name"] = self._connection.name
-        return attributes
 
     def ended(self, receipt: Receipt) -> None:
         """What became of it."""
@@ -78,6 +72,13 @@ class Observation:
         """What kept it from leaving."""
         if self._span is not None:
             self._span.set_attributes({"error.type": error.code, "mailwright.status": self.status})
+
+
+def _attributes(connection: ConnectionInfo) -> dict[str, str]:
+    attributes = {"messaging.system": connection.provider, "messaging.operation.type": "send"}
+    if connection.name:
+        attributes["messaging.destination.name"] = connection.name
+    return attributes
 
 
 def _counts(receipt: Receipt) -> dict[str, int]:

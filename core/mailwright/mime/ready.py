@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from mailwright.errors import AddressError, MailwrightError, MessageError
@@ -13,12 +14,13 @@ from mailwright.mime.fields import check_block, date_time, mailboxes
 from mailwright.mime.transfer import check_verbatim
 from mailwright.mime.tree import Leaf, needs_of
 from mailwright.model import Address, Envelope, Message
+from mailwright.model.message import is_message_id
 from mailwright.ports import Need
 
 if TYPE_CHECKING:
     from email.message import Message as StandardMessage
 
-_NAME: Final = re.compile(rb"[!-9;-~]+(?=[ \t]*:)")
+_NAME: Final = re.compile(rb"[!-9;-~]+")
 _ONCE: Final = frozenset({"from", "sender", "reply-to", "to", "cc", "subject", "date", "message-id"})
 """Twice, readers would disagree about which one counts (RFC 5322 §3.6)."""
 _OWN: Final = frozenset({"bcc", "resent-bcc", "return-path"})
@@ -98,7 +100,12 @@ def ready(
     block = b"\r\n".join(kept)
     check_block(block.replace(b"\r\n\t", b"\r\n "), fields=len(kept))
     message = _known(known, from_=from_, date=date, envelope=envelope or _envelope(values, from_))
-    leaf = Leaf((), body, (_content_type(values), len(body), None, None), "7bit" if body.isascii() else "8bit")
+    leaf = Leaf(
+        (),
+        body,
+        (_content_type(values.get("content-type", b"text/plain")), len(body), None, None),
+        "7bit" if body.isascii() else "8bit",
+    )
     needs = needs_of(leaf) | _header_needs(block)
     segments = (b"\r\n\r\n%b\r\n" % body if body else b"\r\n\r\n",)
     composed = ComposedMessage(known, total(block, segments), needs, block, segments, leaf)
@@ -111,15 +118,21 @@ def _fields(head: bytes) -> list[Field]:
         if line[:1] in {b" ", b"\t"} and found:
             name, first = found[-1]
             found[-1] = name, first + b"\r\n" + line
-        elif match := _NAME.match(line):
-            raw = match.group()
-            if line[len(raw)] != 58:  # blanks before the colon
-                line = raw + b":" + line.partition(b":")[2]  # noqa: PLW2901 - the same line, put right
-            found.append((raw.decode().lower(), line))
-        else:
+            continue
+        raw, colon, value = line.partition(b":")
+        known = _name(raw) if colon else None
+        if known is None:
             msg = f"message: {line[:60]!r} is not a header field"
             raise MessageError(msg)
+        found.append((known, line if len(raw) == len(known) else raw.rstrip(b" \t") + b":" + value))
     return found
+
+
+@lru_cache(maxsize=256)
+def _name(raw: bytes) -> str | None:
+    """A field's name in lower case, blanks before the colon left out; None where it is none."""
+    bare = raw.rstrip(b" \t")
+    return bare.decode().lower() if _NAME.fullmatch(bare) else None
 
 
 def _values(fields: list[Field]) -> dict[str, bytes]:
@@ -149,17 +162,19 @@ def _envelope(values: dict[str, bytes], from_: Address) -> Envelope:
     return Envelope(sender=sender, recipients=recipients)
 
 
+@lru_cache(maxsize=64)  # one author has many messages
 def _first(name: str, value: bytes) -> Address:
-    for address in _addresses(name, value):
-        return address
-    msg = f"message: the {name} field names nobody"
-    raise AddressError(msg)
+    addresses = _addresses(name, value)
+    if not addresses:
+        msg = f"message: the {name} field names nobody"
+        raise AddressError(msg)
+    return addresses[0]
 
 
-def _addresses(name: str, value: bytes) -> Iterator[Address]:
+def _addresses(name: str, value: bytes) -> list[Address]:
     text = value.replace(b"\r\n", b"").decode("utf-8", "replace").strip()
     try:
-        yield from Address.parse_list(text) if text else ()
+        return list(Address.parse_list(text)) if text else []
     except MailwrightError as error:
         msg = f"message: the {name} field does not make an envelope: {error.message}; hand in an envelope of your own"
         raise AddressError(msg) from error
@@ -176,14 +191,14 @@ def _header_needs(block: bytes) -> frozenset[Need]:
     return frozenset({"smtputf8"})
 
 
-def _content_type(values: dict[str, bytes]) -> str:
-    kind = values.get("content-type", b"text/plain").strip().partition(b";")[0].strip()
-    return kind.decode("ascii", "replace").lower()
+@lru_cache(maxsize=64)
+def _content_type(value: bytes) -> str:
+    return value.strip().partition(b";")[0].strip().decode("ascii", "replace").lower()
+
+
+_BLANK: Final = Message()
 
 
 def _known(message_id: str, **values: Any) -> Message:
     """Other people's ids may be odd; they are sent as they are, and not made part of our model."""
-    try:
-        return Message(message_id=message_id, **values)
-    except MailwrightError:
-        return Message(**values)
+    return _BLANK.with_checked(message_id=message_id if is_message_id(message_id) else None, **values)

@@ -220,6 +220,27 @@ class Receipt:
             return None
         return all(status.permanent for status in self.rejected)
 
+    @classmethod
+    def of(
+        cls, report: Report, *, message_id: str, envelope: Envelope, size: int, provider: str = "", index: int = 0
+    ) -> Receipt:
+        """The receipt of a first attempt."""
+        return cls(
+            message_id=message_id,
+            envelope=envelope,
+            statuses=report.statuses,
+            provider=provider,
+            attempts=1,
+            size=size,
+            final=report.final,
+            error=report.error,
+            server_id=report.server_id,
+            ehlo=report.ehlo,
+            envelope_ms=report.envelope_ms,
+            message_ms=report.message_ms,
+            index=index,
+        )
+
     def merge(self, report: Report, *, provider: str = "", doubtful: tuple[RecipientStatus, ...] = ()) -> Receipt:
         """Take in one more attempt: its statuses replace those of the same addresses.
 

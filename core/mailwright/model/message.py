@@ -227,6 +227,11 @@ def _pairs(field: str, value: Mapping[str, str] | Iterable[tuple[str, str]]) -> 
     return found
 
 
+def is_message_id(text: str) -> bool:
+    """Whether it is one as RFC 5322 §3.6.4 wants it, angle brackets included."""
+    return len(text) <= 900 and _MESSAGE_ID.fullmatch(text) is not None
+
+
 def _message_id(value: str | None) -> str | None:
     return None if value is None else _id("message_id", value)
 
@@ -237,7 +242,7 @@ def _id(field: str, value: str) -> str:
         raise MessageError(msg)
     text = value.strip(" ")
     text = text if text.startswith("<") else f"<{text}>"
-    if len(text) > 900 or not _MESSAGE_ID.fullmatch(text):
+    if not is_message_id(text):
         msg = f"{field}: {value[:80]!r} is not an id such as <unique@example.org>"
         raise MessageError(msg)
     return text

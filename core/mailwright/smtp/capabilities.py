@@ -49,11 +49,12 @@ class Capabilities:
 
     def limit(self, name: str) -> int | None:
         """One of ``LIMITS`` (RFC 9422): ``RCPTMAX``, ``MAILMAX``, ``RCPTDOMAINMAX``."""
-        for pair in self.keywords.get("LIMITS", "").upper().split():
-            key, _, value = pair.partition("=")
-            if key == name:
-                return _number(value)
-        return None
+        return self._limits.get(name)
+
+    @cached_property
+    def _limits(self) -> Mapping[str, int | None]:
+        pairs = (pair.partition("=") for pair in reversed(self.keywords.get("LIMITS", "").upper().split()))
+        return {key: _number(value) for key, _, value in pairs}
 
 
 def _number(value: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from mailwright.errors import MailwrightError, SessionError
 from mailwright.model import Reply
@@ -39,12 +39,17 @@ class Asked(Protocol):
         ...
 
 
-class WireProtocol(asyncio.Protocol):
+READ: Final = 1 << 14
+"""Octets read at a time, into one buffer: a fresh one for each read costs more than the reading."""
+
+
+class WireProtocol(asyncio.BufferedProtocol):
     """Answers go to whoever asked first, as they arrive; writes with back-pressure; one timer."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
+        self._buffer = memoryview(bytearray(READ))
         self._parser = ReplyParser()
         self._asked: deque[Asked] = deque()
         self._unasked = False
@@ -83,6 +88,14 @@ class WireProtocol(asyncio.Protocol):
             raise self._error
 
     # -- what the server says
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to put what comes."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Something came."""
+        self.data_received(bytes(self._buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Give each answer to whoever is first; then let who is first then go on."""
