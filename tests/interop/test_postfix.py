@@ -9,6 +9,7 @@ import asyncio
 import grp
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -177,6 +178,23 @@ async def test_one_round_trip_a_message_is_authorised_pipelining(postfix: Postfi
     assert subjects == sorted(b"n%d" % number for number in range(30))
     log = (postfix.folder / "log").read_text()
     assert "disconnect from localhost" in log or "connect from localhost" in log
+    assert "improper command pipelining" not in log
+
+
+async def test_whole_messages_before_an_answer_are_authorised_pipelining(postfix: Postfix) -> None:
+    """MAIL, RCPT, BDAT LAST and RSET of several messages in one write (RFC 3030 §4.2, RFC 2920 §3.1)."""
+    connection = postfix.connection | {"limits": {"connections": 1}}
+    async with ScriptedServer(port=postfix.relay_port) as reader:
+        async with Mailer(connection, on_unknown="retry") as mailer:
+            receipts = [receipt async for receipt in mailer.send_many(map(letter, range(60)))]
+        assert {receipt.status for receipt in receipts} == {"sent"}
+        assert {receipt.attempts for receipt in receipts} == {1}
+        assert len({receipt.server_id for receipt in receipts}) == 60
+        await relayed(reader, 60)
+        subjects = sorted(message.raw.split(b"Subject: ")[1].split(b"\r\n")[0] for message in reader.messages)
+    assert subjects == sorted(b"n%d" % number for number in range(60))
+    log = (postfix.folder / "log").read_text()
+    assert re.search(r"bdat=\d\d", log), "most of them went in chunks"
     assert "improper command pipelining" not in log
 
 
