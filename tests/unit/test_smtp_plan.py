@@ -129,3 +129,17 @@ def test_the_servers_own_name_for_a_message(text: str, found: str | None) -> Non
     assert server_id(Reply(code=250, text=text)) == found
     assert server_id(Reply(code=550, text=text)) is None
     assert server_id(None) is None
+
+
+@given(
+    st.lists(st.builds("{}@{}.org".format, st.integers(0, 30), st.sampled_from("abCcde")), min_size=1, unique=True),
+    st.integers(1, 4),
+    st.one_of(st.none(), st.integers(1, 5)),
+)
+def test_a_transaction_has_so_many_domains(addresses: list[str], domains: int, most: int | None) -> None:
+    said = f"LIMITS RCPTDOMAINMAX={domains}" + (f" RCPTMAX={most}" if most else "")
+    legs = plan(job(*addresses), capabilities(said)).legs
+    assert sorted(address for leg in legs for address in leg.envelope.recipients) == sorted(addresses)
+    for leg in legs:
+        assert len({address.rpartition("@")[2].lower() for address in leg.envelope.recipients}) <= domains
+        assert len(leg.envelope.recipients) <= (most or len(addresses))

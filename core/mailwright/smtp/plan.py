@@ -6,7 +6,7 @@ The rules:
   for good.
 - SMTPUTF8 (RFC 6531) is for recipients who need it: the others get a transaction of their own without it. Where the
   server lacks it, only those who need it are refused. A return path or headers that need it make everybody need it.
-- ``LIMITS RCPTMAX`` (RFC 9422) cuts transactions; 452 to a RCPT beside an accepted one (RFC 5321 §4.5.3.1.10) asks for
+- ``LIMITS`` (RFC 9422) cut transactions: ``RCPTMAX`` recipients, ``RCPTDOMAINMAX`` domains of theirs; 452 to a RCPT beside an accepted one (RFC 5321 §4.5.3.1.10) asks for
   a further one.
 """
 
@@ -141,14 +141,32 @@ def _lacking(job: Job, capabilities: Capabilities) -> str | None:
 def _legs(job: Job, recipients: Sequence[str], capabilities: Capabilities, *, utf8: bool) -> Iterable[Leg]:
     if not recipients:
         return []
-    step = capabilities.limit("RCPTMAX") or len(recipients)
     mail = tuple(_mail_parameters(job, capabilities, utf8=utf8))
-    if len(recipients) == len(job.envelope.recipients) <= step:
+    groups = _groups(recipients, capabilities)
+    if len(groups) == 1 and len(recipients) == len(job.envelope.recipients):
         return [Leg(envelope=job.envelope, mail=mail, dsn=job.dsn)]
-    return [
-        Leg(envelope=evolve(job.envelope, recipients=recipients[start : start + step]), mail=mail, dsn=job.dsn)
-        for start in range(0, len(recipients), step)
-    ]
+    return [Leg(envelope=evolve(job.envelope, recipients=group), mail=mail, dsn=job.dsn) for group in groups]
+
+
+def _groups(recipients: Sequence[str], capabilities: Capabilities) -> list[Sequence[str]]:
+    """Recipients that one transaction may have."""
+    most, domains = capabilities.limit("RCPTMAX"), capabilities.limit("RCPTDOMAINMAX")
+    step = most or len(recipients)
+    if domains is None:
+        return [recipients[start : start + step] for start in range(0, len(recipients), step)]
+    found: list[list[str]] = [[]]
+    seen: set[str] = set()
+    for address in sorted(recipients, key=_domain):
+        if len(found[-1]) == step or (len(seen) == domains and _domain(address) not in seen):
+            found.append([])
+            seen.clear()
+        found[-1].append(address)
+        seen.add(_domain(address))
+    return list(found)
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2].lower()
 
 
 def _mail_parameters(job: Job, capabilities: Capabilities, *, utf8: bool) -> Iterable[str]:
