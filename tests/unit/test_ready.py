@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mailwright import Address, Envelope, Mailer
 from mailwright.errors import AddressError, MailwrightError, MessageError
 from mailwright.mime import ComposedMessage, octets_of, ready
+from mailwright.mime.transfer import check_verbatim
 from mailwright.model import Message
 from mailwright.testing import ScriptedServer
 
@@ -176,3 +177,13 @@ async def test_ready_octets_go_through_send_many() -> None:
 def test_what_is_no_message_is_named(message: Any) -> None:
     with pytest.raises(MessageError, match=f"^message: .*, not {type(message).__name__}$"):
         octets_of(message)
+
+
+@given(st.lists(st.integers(0, 1001), max_size=6), st.booleans())
+def test_lines_have_at_most_998_octets(lengths: list[int], ended: bool) -> None:
+    data = b"\r\n".join(b"x" * length for length in lengths) + (b"\r\n" if ended else b"")
+    if max(lengths, default=0) > 998:
+        with pytest.raises(MessageError, match="longer than 998"):
+            check_verbatim(data, field="message")
+    else:
+        check_verbatim(data, field="message")
