@@ -279,9 +279,9 @@ class Registry:
 
     def hooks(self, name: str) -> tuple[pluggy.HookImpl, ...]:
         """Implementations of a lifecycle hook, in the order they run (``tryfirst``, ``trylast``); loads every plugin."""
-        self.load_all()
         found = self._hooks.get(name)
         if found is None:
+            self.load_all()
             found = self._hooks[name] = tuple(reversed(getattr(self._manager.hook, name).get_hookimpls()))
         return found
 

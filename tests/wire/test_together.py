@@ -388,3 +388,21 @@ def test_what_is_told_is_what_happened(
         assert unknown <= len(faults) + len(cancelled)
 
     asyncio.run(run())
+
+
+async def test_closing_waits_for_those_who_turn_to_another_session() -> None:
+    """Between the lost session and the next one they hold none; their sender is not closed under them."""
+    async with ScriptedServer(faults=[Fault(stage="final", kind="drop", times=1)]) as server:
+        sender = transport(server)
+
+        async def slow() -> None:
+            for session in sender._lanes._users:
+                await until(lambda session=session: not session.alive)
+
+        tasks = [asyncio.create_task(sender.deliver(letter(n, **({"commit": slow} if n else {})))) for n in range(3)]
+        await until(lambda: sender.counters.ahead == 2)
+        await sender.aclose()
+        reports = await asyncio.gather(*tasks)
+        assert outcomes(list(reports)) == ["unknown", "accepted", "accepted"]
+        assert not sender._lanes._idle
+        await until(lambda: all(task.done() for task in server._tasks) or not server._tasks)

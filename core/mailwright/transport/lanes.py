@@ -246,7 +246,8 @@ class Lanes:
 
     async def drained(self) -> list[Session]:
         """Wait until every message under way or waiting has ended; the sessions that rest."""
-        await self._at_rest.wait()
+        while self._free < self._count:
+            await self._at_rest.wait()
         if self._watch is not None:
             self._watch.stop()
             self._first_due = NEVER
