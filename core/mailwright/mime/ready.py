@@ -115,16 +115,15 @@ def ready(
 def _fields(head: bytes) -> list[Field]:
     found: list[Field] = []
     for line in head.split(b"\r\n") if head else ():
-        if line[:1] in {b" ", b"\t"} and found:
-            name, first = found[-1]
-            found[-1] = name, first + b"\r\n" + line
-            continue
         raw, colon, value = line.partition(b":")
-        known = _name(raw) if colon else None
-        if known is None:
+        if colon and (name := _name(raw)) is not None:
+            found.append((name, line if len(raw) == len(name) else raw.rstrip(b" \t") + b":" + value))
+        elif found and line[:1] in {b" ", b"\t"}:
+            last, first = found[-1]
+            found[-1] = last, first + b"\r\n" + line
+        else:
             msg = f"message: {line[:60]!r} is not a header field"
             raise MessageError(msg)
-        found.append((known, line if len(raw) == len(known) else raw.rstrip(b" \t") + b":" + value))
     return found
 
 
