@@ -404,3 +404,32 @@ async def test_closing_waits_for_those_who_turn_to_another_session() -> None:
         await sender.aclose()
         assert second.done()
         assert outcomes([await first, await second]) == ["unknown", "accepted"]
+
+
+@pytest.mark.parametrize("tls", ["none", "starttls", "tls"])
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_over_tls_and_on_both_loops(tls: Any, loop: str) -> None:
+    async def run() -> None:
+        async with ScriptedServer(tls=tls, record_limit=1 << 24) as server:
+            document = {
+                "provider": "smtp", "host": "localhost" if server.ca_file else server.host, "port": server.port,
+                "tls": server.tls, "limits": {"connections": 2},
+            }  # fmt: skip
+            if server.ca_file:
+                document["ca_file"] = str(server.ca_file)
+            letters = [
+                Message(
+                    from_="me@x.org", to=f"r{n}@x.org", subject=f"n{n}", text="x" * 70 + "\n" + "y" * (n % 3 * 60_000)
+                )
+                for n in range(40)
+            ]
+            async with Mailer(document, on_unknown="retry") as mailer:
+                receipts = [receipt async for receipt in mailer.send_many(letters, concurrency=30)]
+            assert {(receipt.status, receipt.attempts) for receipt in receipts} == {("sent", 1)}
+            assert sorted(numbers(server).values()) == [1] * 40
+            assert any("BDAT" in verbs(server, session) for session in range(len(server.sessions)))
+
+    if loop == "uvloop":
+        pytest.importorskip("uvloop").run(run())
+    else:
+        asyncio.run(run())
