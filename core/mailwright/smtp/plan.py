@@ -121,19 +121,20 @@ def one_too_many(status: RecipientStatus) -> bool:
 
 
 def _lacking(job: Job, capabilities: Capabilities) -> str | None:
+    offered = capabilities.keywords
     if capabilities.size is not None and job.size > capabilities.size:
         return f"the message has {job.size} bytes, the server takes {capabilities.size} (SIZE)"
-    if "smtputf8" in job.needs and "SMTPUTF8" not in capabilities:
+    if "smtputf8" in job.needs and "SMTPUTF8" not in offered:
         return "an address in the headers needs SMTPUTF8, which the server does not offer"
-    if not (job.envelope.sender or "").isascii() and "SMTPUTF8" not in capabilities:
+    if not (job.envelope.sender or "").isascii() and "SMTPUTF8" not in offered:
         return "the return path needs SMTPUTF8, which the server does not offer"
-    if "8bitmime" in job.needs and "8BITMIME" not in capabilities:
+    if "8bitmime" in job.needs and "8BITMIME" not in offered:
         return "the message needs 8BITMIME, which the server does not offer"
-    if "binarymime" in job.needs and not {"BINARYMIME", "CHUNKING"} <= capabilities.keywords.keys():
+    if "binarymime" in job.needs and not {"BINARYMIME", "CHUNKING"} <= offered.keys():
         return "the message needs BINARYMIME and CHUNKING, which the server does not offer"
-    if job.require_tls and not (job.encrypted and "REQUIRETLS" in capabilities):
+    if job.require_tls and not (job.encrypted and "REQUIRETLS" in offered):
         return "the message requires TLS on every hop (REQUIRETLS), which the server does not offer"
-    if job.dsn is not None and "DSN" not in capabilities:
+    if job.dsn is not None and "DSN" not in offered:
         return "delivery status notifications (DSN) are wanted, which the server does not offer"
     return None
 
@@ -150,6 +151,8 @@ def _legs(job: Job, recipients: Sequence[str], capabilities: Capabilities, *, ut
 
 def _groups(recipients: Sequence[str], capabilities: Capabilities) -> list[Sequence[str]]:
     """Recipients that one transaction may have."""
+    if "LIMITS" not in capabilities.keywords:
+        return [recipients]
     most, domains = capabilities.limit("RCPTMAX"), capabilities.limit("RCPTDOMAINMAX")
     step = most or len(recipients)
     if domains is None:
@@ -170,7 +173,7 @@ def _domain(address: str) -> str:
 
 
 def _mail_parameters(job: Job, capabilities: Capabilities, *, utf8: bool) -> Iterable[str]:
-    if "SIZE" in capabilities:
+    if "SIZE" in capabilities.keywords:
         yield f"SIZE={job.size}"
     if "binarymime" in job.needs:
         yield "BODY=BINARYMIME"
