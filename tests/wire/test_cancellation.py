@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from mailwright import Connection, Envelope, Message
 from mailwright.mime import compose
@@ -97,6 +98,47 @@ async def test_S21_cancelled_at_each_await(tls: Any, size: int) -> None:  # noqa
     assert at > 5
     assert all(held.count(f"first{number}") <= 1 and held.count(f"second{number}") == 1 for number in range(1, at + 1))
     assert held.count(f"first{at}") == 1
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+    gc.collect()  # a socket left open would warn, and warnings are errors
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+async def test_S21_cancelled_at_each_await_among_others(place: int) -> None:  # noqa: N802
+    """Several whole messages of one session are without an answer: whoever is cancelled harms none of the others."""
+    before = asyncio.all_tasks()
+    async with ScriptedServer(deliver="line") as server:
+        at, cancelled = 0, True
+        while cancelled:
+            at += 1
+            sender = SmtpTransport(
+                SmtpEndpoint(host=server.host, port=server.port, tls="none"),
+                Connection(provider="smtp", settings=Settings()),
+                limits=Limits(connections=1),
+                authenticator=None,
+                clock=SystemClock(),
+            )
+            letters = [evolve(letter(f"{number}-{at}", 100), may_repeat=True) for number in range(5)]
+            victim = CancelAt(sender.deliver(letters[place]), at)
+
+            async def work(victim: CancelAt = victim) -> Report:
+                return await victim
+
+            tasks = [
+                asyncio.create_task(work() if number == place else sender.deliver(one))
+                for number, one in enumerate(letters)
+            ]
+            reports = await asyncio.gather(*tasks, return_exceptions=True)
+            cancelled = victim.waited >= at
+            assert isinstance(reports.pop(place), asyncio.CancelledError if cancelled else Report)
+            assert [status.outcome for report in reports for status in report.statuses] == ["accepted"] * 4  # type: ignore[union-attr]
+            await sender.aclose()
+        held = [message.raw.partition(b"Subject: ")[2].partition(b"\r\n")[0].decode() for message in server.messages]
+    assert at > 3
+    for number in range(5):
+        counts = [held.count(f"{number}-{turn}") for turn in range(1, at + 1)]
+        assert max(counts) == 1 if number == place else counts == [1] * at
     for _ in range(5):
         await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
