@@ -194,6 +194,10 @@ async def test_urls_that_are_none_are_explained() -> None:
             "amqp://u:p%40ss@mq/?ledger=postgresql://m:hidden@db/mail",
             "amqp://u:***@mq/?ledger=postgresql://m:***@db/mail",
         ),
+        (
+            "amqp://u:p@mq/?ledger=postgresql%3A%2F%2Fm%3Ahidden%40db%2Fmail%3Fpassword%3Dh2&queue=q",
+            "amqp://u:***@mq/?ledger=postgresql://m:***@db/mail?password=***&queue=q",
+        ),
         ("postgresql://db/mail?user=u&password=s3cret", "postgresql://db/mail?user=u&password=***"),
         ("sqlite:///outbox.db", "sqlite:///outbox.db"),
     ],
