@@ -123,7 +123,7 @@ def test_an_outbox_that_is_not_there_is_named_and_not_made(folder: Path) -> None
             "as the first message does\n"
         )
         assert not (folder / "slip").exists()
-    assert outbox(folder, "init").stdout == "sqlite:///outbox.db is ready (version 2)\n"
+    assert outbox(folder, "init").stdout == "sqlite:///outbox.db is ready (version 3)\n"
     assert outbox(folder, "migrate").returncode == 0
     assert (outbox(folder, "list").stderr, outbox(folder, "stats").stdout.split()) == ("no messages\n", ["due", "0"])
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from attrs import define, field
 
+from mailwright import Message
 from mailwright.testing import Fault, ScriptedServer
 
 HERE = Path(__file__).parent
@@ -161,6 +162,9 @@ class Chaos:
         try:
             async with actors.outbox(self.url, server.port) as box:
                 async with asyncio.timeout(120):
+                    last = await box.enqueue(Message(to="last@example.org", subject="last", text="t"))
+                    assert last.job_id is not None
+                    await box.wait(last.job_id)  # the worker is up: from here on SIGTERM drains
                     while True:
                         found = await box.stats()
                         if not any(found.get(state) for state in ("queued", "scheduled", "sending", "unknown")):
