@@ -22,7 +22,8 @@ POINTS = ("after claim", "before commit", "after commit", "before record", "afte
 
 
 def outbox(url: str, port: int) -> Outbox:
-    saved = {"sink": {"provider": "smtp", "host": "127.0.0.1", "port": port, "tls": "none", "from": "me@example.org"}}
+    sink = {"provider": "smtp", "host": "127.0.0.1", "port": port, "tls": "none", "from": "me@example.org"}
+    saved = {"sink": sink | {"local_hostname": os.environ.get("CRASH_HOST", "crash.test")}}
     policy = RetryPolicy(steps=MappingProxyType(dict.fromkeys(STEPS_S, (0.05,))), max_starts=1000)
     return Outbox(url, connection="sink", connections=saved, policy=policy, lease_s=LEASE_S)
 

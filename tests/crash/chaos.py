@@ -200,30 +200,10 @@ def _message_id(raw: bytes) -> str:
     return next(line[12:].decode() for line in head.split(b"\r\n") if line.startswith(b"Message-ID: "))
 
 
-def engine(name: str, folder: Path) -> tuple[str, list[Any]]:
-    """A URL, and the servers behind it, started."""
-    if name == "sqlite":
-        return f"sqlite:///{folder}/outbox.db", []
-    database = servers.Postgres(folder)
-    database.start()
-    if name == "amqp":
-        node = servers.Node(folder / "rabbitmq")
-        node.start()
-        return f"{node.url}?ledger={database.url}", [database, node]
-    return database.url + ("?dispatcher=pgqueuer" if name == "pgqueuer" else ""), [database]
-
-
-def missing(name: str) -> str:
-    """What an engine needs that is not here."""
-    if name != "sqlite" and servers.POSTGRESQL is None:
-        return "PostgreSQL's programs"
-    return "rabbitmq-server" if name == "amqp" and servers.RABBITMQ is None else ""
-
-
 def storm(name: str, kills: int) -> bool:
     """One run; whether a promise was broken."""
     with tempfile.TemporaryDirectory() as folder:
-        url, running = engine(name, Path(folder)) if "://" not in name else (name, [])
+        url, running = servers.engine(name, Path(folder)) if "://" not in name else (name, [])
         try:
             figures = asyncio.run(Chaos(url=url, folder=Path(folder), kills=kills, servers=running).run())
         finally:
@@ -238,8 +218,8 @@ def storm(name: str, kills: int) -> bool:
 def main() -> None:
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     broken = False
-    for name in sys.argv[2:] or ["sqlite", "postgresql", "pgqueuer", "amqp"]:
-        if needs := missing(name):
+    for name in sys.argv[2:] or servers.ENGINES:
+        if needs := servers.missing(name):
             if os.environ.get("MAILWRIGHT_REQUIRE_SERVICES") == "1":
                 sys.exit(f"{name}: {needs} not found")
             print(f"{name} - left out: {needs} not found")

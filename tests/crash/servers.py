@@ -17,7 +17,8 @@ sys.path.insert(0, str(REPOSITORY / "contrib/mailwright-taskiq/tests"))
 from rabbitmq_node import SERVER as RABBITMQ  # noqa: E402 - beside its own tests
 from rabbitmq_node import Node, free_port  # noqa: E402
 
-__all__ = ["POSTGRESQL", "RABBITMQ", "Node", "Postgres", "Server"]
+__all__ = ["ENGINES", "POSTGRESQL", "RABBITMQ", "Node", "Postgres", "Server", "engine", "missing"]
+ENGINES = ("sqlite", "postgresql", "pgqueuer", "amqp")
 
 
 class Server(Protocol):
@@ -88,3 +89,23 @@ class Postgres:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+
+def engine(name: str, folder: Path) -> tuple[str, list[Any]]:
+    """A URL, and the servers behind it, started."""
+    if name == "sqlite":
+        return f"sqlite:///{folder}/outbox.db", []
+    database = Postgres(folder)
+    database.start()
+    if name == "amqp":
+        node = Node(folder / "rabbitmq")
+        node.start()
+        return f"{node.url}?ledger={database.url}", [database, node]
+    return database.url + ("?dispatcher=pgqueuer" if name == "pgqueuer" else ""), [database]
+
+
+def missing(name: str) -> str:
+    """What an engine needs that is not here."""
+    if name != "sqlite" and POSTGRESQL is None:
+        return "PostgreSQL's programs"
+    return "rabbitmq-server" if name == "amqp" and RABBITMQ is None else ""
