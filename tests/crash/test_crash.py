@@ -95,6 +95,28 @@ async def test_workers_in_processes_and_folders_of_their_own_share_the_work(fold
     assert sorted(arrived) == sorted(b"Subject: %d" % number for number in range(sent))  # each once
 
 
+@pytest.mark.parametrize("engine", ["postgresql", "pgqueuer", "amqp"])
+async def test_a_worker_outlives_its_database(folder: Path, engine: str) -> None:
+    chaos = _chaos()
+    url, running = await asyncio.to_thread(chaos.servers.engine, _here(engine), folder)
+    with ExitStack() as stack:
+        for server in running:
+            stack.callback(server.kill)
+        async with ScriptedServer() as sink:
+            worker = _host(folder / "north", url, sink.port, stack)
+            for number in range(2):
+                async with asyncio.timeout(60), chaos.actors.outbox(url, sink.port) as box:
+                    job = await box.enqueue(Message(to="ann@example.org", subject=str(number), text="t"))
+                    receipt = await box.wait(job.job_id, every_s=0.05)
+                assert receipt is not None
+                assert receipt.status == "sent"
+                running[0].kill()
+                await asyncio.to_thread(running[0].start)
+            worker.terminate()
+            assert await asyncio.to_thread(worker.wait, 30) == 0  # the same process all the time
+    assert len(sink.messages) == 2
+
+
 def _host(folder: Path, url: str, port: int, stack: ExitStack) -> subprocess.Popen[bytes]:
     folder.mkdir()
     actors = Path(__file__).with_name("actors.py")

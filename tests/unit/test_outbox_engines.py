@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -72,6 +73,26 @@ async def test_q02_every_write_waits_for_the_disk(tmp_path: Path) -> None:
     )
     await ledger.aclose()
     assert pragmas == ["wal", 2]
+
+
+@pytest.mark.parametrize("torn", [1, 100, 5000])
+async def test_q02_a_torn_write_takes_nothing_with_it_that_was_acknowledged_before(tmp_path: Path, torn: int) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "outbox.db", SystemClock())
+    for number in range(1, 5):
+        await ledger.add([job(number)])
+    acknowledged = (tmp_path / "outbox.db-wal").stat().st_size
+    await ledger.add([job(5)])
+    (tmp_path / "after").mkdir()
+    for name in ("outbox.db", "outbox.db-wal"):  # what a power cut in the middle of the last write leaves
+        shutil.copy(tmp_path / name, tmp_path / "after" / name)
+    await ledger.aclose()
+    with (tmp_path / "after" / "outbox.db-wal").open("r+b") as file:
+        whole = file.seek(0, os.SEEK_END)
+        file.truncate(max(acknowledged, whole - torn))
+    found = await SqliteLedger.open(tmp_path / "after" / "outbox.db", SystemClock())
+    assert [entry.id for entry in await found.page(Selection(), limit=9)] == [job(n).id for n in (4, 3, 2, 1)]
+    assert len(await found.take(limit=9, lease_s=30)) == 4
+    await found.aclose()
 
 
 async def test_it_joins_a_transaction_of_the_same_file_only(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -408,6 +409,34 @@ async def test_a_url_without_a_ledger_and_a_missing_ability_are_errors(tmp_path:
             await outbox.enqueue(Message(to="a@example.org", subject="s", text="t"), transaction=object())
         queued = await outbox.enqueue(Message(to="a@example.org", subject="s", text="t"))  # RabbitMQ is away
         assert queued.status == "queued"
+
+
+def test_the_sync_twin_joins_a_transaction_of_the_ledger_and_the_sweeper_announces_it(
+    tmp_path: Path, queue: str
+) -> None:
+    url = f"{BROKER}?ledger=sqlite:///{tmp_path}/outbox.db&queue={queue}"
+    message = Message(from_="me@example.org", to="ann@example.org", subject="s", text="t")
+
+    async def sent() -> None:
+        async with ScriptedServer() as server:
+            sink = {"provider": "smtp", "host": "127.0.0.1", "port": server.port, "tls": "none"}
+            outbox = Outbox(url, connection="sink", connections={"sink": sink})
+            await outbox.migrate()
+            await asyncio.to_thread(enqueue, outbox)
+            async with asyncio.timeout(30), outbox.worker():
+                while len(server.messages) < 1:
+                    await asyncio.sleep(0.02)
+            await outbox.aclose()
+            assert len(server.messages) == 1
+
+    def enqueue(outbox: Outbox) -> None:
+        with closing(sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)) as own:
+            for end in ("ROLLBACK", "COMMIT"):
+                own.execute("BEGIN IMMEDIATE")
+                outbox.enqueue_sync(message, transaction=own)
+                own.execute(end)
+
+    asyncio.run(sent())
 
 
 async def test_a_broker_that_is_away_is_named_without_its_password(
