@@ -1,6 +1,6 @@
 """The outbox on each engine: enqueueing in groups, draining to a sink, the engine alone with no-op jobs, peak memory.
 
-    python tests/benchmarks/outbox.py [--count N] [--workers N ...] [ENGINE or URL ...]
+    python tests/benchmarks/outbox.py [--count N] [--workers N ...] [--only-enqueue] [ENGINE or URL ...]
 
 ENGINE: sqlite, postgresql, pgqueuer, amqp; default: all that are here, on servers made for the run. The sink is a process on this
 machine, as are workers and servers: a rate is that of all together. "CPU" is that of all workers, for a message.
@@ -104,6 +104,14 @@ async def run(code: str, count: int, workers: int, *arguments: object) -> tuple[
     return count / seconds, [json.loads(line) for line in said if line]
 
 
+async def enqueued_only(name: str, url: str, count: int) -> list[str]:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rate = await fill(url, count, 1)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = (used.ru_utime + used.ru_stime) / count * 1e3
+    return [name, str(count), f"{rate:.0f}/s", f"{cpu:.2f} ms", f"{before:.0f} → {used.ru_maxrss / 1024:.0f} MB"]
+
+
 async def one(name: str, url: str, count: int, workers: int) -> list[str]:
     sink = subprocess.Popen(
         [sys.executable, str(HERE / "_sink.py"), "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -127,13 +135,13 @@ async def one(name: str, url: str, count: int, workers: int) -> list[str]:
     ]  # fmt: skip
 
 
-def measured(name: str, count: int, workers: int) -> list[str]:
+def measured(name: str, count: int, workers: int, *only: str) -> list[str]:
     """One row: in a process of its own, so that peaks are its own."""
     with tempfile.TemporaryDirectory() as folder:
         url, running = (name, []) if "://" in name else servers.engine(name, Path(folder))
         try:
             options = ["--row", masked(name), "--count", str(count), "--workers", str(workers)]
-            command = [sys.executable, __file__, url, *options]
+            command = [sys.executable, __file__, url, *options, *only]
             return list(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
         finally:
             for server in running:
@@ -144,9 +152,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=5000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--only-enqueue", action="store_true")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     parser.add_argument("engines", nargs="*")
     given, _ = parser.parse_known_args()
+    if given.row and given.only_enqueue:
+        print(json.dumps(asyncio.run(enqueued_only(given.row, given.engines[0], given.count))))
+        return
     if given.row:
         print(json.dumps(asyncio.run(one(given.row, given.engines[0], given.count, given.workers[0]))))
         return
@@ -157,11 +169,16 @@ def main() -> None:
         if "://" not in name and (needs := servers.missing(name)):
             print(f"{name}: left out, {needs} not found")
             continue
-        rows += [measured(name, given.count, workers) for workers in given.workers]
+        if given.only_enqueue:
+            rows += [measured(name, count, 1, "--only-enqueue") for count in (given.count // 10, given.count)]
+        else:
+            rows += [measured(name, given.count, workers) for workers in given.workers]
     head = [
         "engine", "workers", "enqueued in groups", "drained to a sink", "CPU", "engine alone, no-op", "share of it",
         "memory while enqueueing", "of a worker",
     ]  # fmt: skip
+    if given.only_enqueue:
+        head = ["engine", "messages", "enqueued in groups", "CPU", "memory"]
     print(table(head, rows))
 
 
