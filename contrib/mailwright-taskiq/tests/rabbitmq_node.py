@@ -75,6 +75,11 @@ class Node:
         files = (self._folder / "data").glob("*/quorum/*/names.dets")
         return any(queue.encode() in file.read_bytes() for file in files)
 
+    def freeze(self, *, thaw: bool = False) -> None:
+        """SIGSTOP: connections stay open, nobody answers."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGCONT if thaw else signal.SIGSTOP)
+
     def kill(self) -> None:
         """kill -9: the disk has what it has."""
         if self._process is not None:

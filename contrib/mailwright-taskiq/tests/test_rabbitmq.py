@@ -363,7 +363,11 @@ async def test_a_broker_that_is_killed_and_comes_back_is_survived(tmp_path: Path
                     while not await _subscribed(node.url):
                         await asyncio.sleep(0.1)
                 await _sent(outbox, "delivered again")
-            assert len(server.messages) == 4
+                node.freeze()
+                await _sent(outbox, "while it was frozen")
+                node.freeze(thaw=True)
+                await _sent(outbox, "thawed")
+            assert len(server.messages) == 6
     finally:
         node.kill()
 

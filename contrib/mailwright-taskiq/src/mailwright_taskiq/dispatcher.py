@@ -30,6 +30,8 @@ SWEEP_S: Final = 1.0
 _LEVEL: Final = 2000
 """The sweeper fills the queue up to here: more than workers do in the time until it comes again."""
 _NEAR_S: Final = 0.2
+_QUIET_S: Final = 3.0
+"""A worker that has heard nothing for so long looks into the ledger itself: RabbitMQ may have frozen."""
 _TROUBLE_S: Final = 2.0
 Run = Callable[[Claim], Awaitable[datetime | None]]
 
@@ -111,16 +113,19 @@ class _Shift:
         self._tasks: set[asyncio.Task[None]] = set()
         self._suspect: asyncio.Task[None] | None = None
         self._looked = float("-inf")
+        self._heard = asyncio.get_running_loop().time()
 
     async def work(self, stop: asyncio.Event) -> None:
-        helpers = [asyncio.create_task(work) for work in (self._consumer.run(), self._beat(), self._wake_at(stop))]
+        listening = asyncio.create_task(self._consumer.run())
+        helpers = [listening, asyncio.create_task(self._beat()), asyncio.create_task(self._wake_at(stop))]
         try:
             while not stop.is_set():
                 self._news.clear()
-                more = await self._take()
-                if not more and not stop.is_set():
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._news.wait(), SWEEP_S)
+                await self._take()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), SWEEP_S)
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
             await self._consumer.pause()
             while self._tasks:
                 await asyncio.wait(self._tasks)
@@ -130,24 +135,25 @@ class _Shift:
             await asyncio.gather(*helpers, *self._tasks, return_exceptions=True)
             await self._consumer.aclose()
 
-    async def _take(self) -> bool:
-        """As many jobs as there are announcements and places; whether there may be more."""
+    async def _take(self) -> None:
+        """As many jobs as there are announcements and places."""
         free = self._most - len(self._held)
         waiting = self._consumer.waiting
-        away = not self._consumer.subscribed
-        wanted = free if away else min(free, len(waiting))
+        now = asyncio.get_running_loop().time()
+        if waiting:
+            self._heard = now
+        alone = not self._consumer.subscribed or now - self._heard >= _QUIET_S
+        wanted = free if alone else min(free, len(waiting))
         try:
-            claims = list(await self._ledger.take(limit=wanted, lease_s=self._lease_s)) if wanted else []
+            claims = await self._ledger.take(limit=wanted, lease_s=self._lease_s) if wanted else ()
+            tokens = [waiting.popleft() if waiting else None for _ in range(wanted)]
+            for claim, token in zip(claims, tokens, strict=False):
+                self._start(claim, token)
+            await settle(tokens[len(claims) :])
             await self._look_for_a_suspect(free - len(claims))
         except MailwrightError as error:
             _log.warning("taking work: %s", error.message)
             await asyncio.sleep(_TROUBLE_S)
-            return False
-        tokens = [waiting.popleft() if waiting else None for _ in range(wanted)]
-        for claim, token in zip(claims, tokens, strict=False):
-            self._start(claim, token)
-        await settle(tokens[len(claims) :])
-        return bool(wanted) and (away or bool(waiting)) and len(claims) == wanted < free
 
     async def _look_for_a_suspect(self, free: int) -> None:
         """A job that may be killing its workers is not announced: it runs as the only one of its kind."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import aio_pika
@@ -20,7 +20,8 @@ T = TypeVar("T")
 _log = logging.getLogger("mailwright.outbox")
 PATIENCE_S: Final = 5.0
 """Longer than this nobody waits for RabbitMQ: what matters is in the ledger."""
-_REST_S: Final = 2.0
+_REST_S: Final = (1.0, 2.0, 5.0, 15.0)
+"""After trouble, and more of it, nobody asks for so long."""
 _BATCH: Final = 500
 ARGUMENTS: Final = {"x-queue-type": "quorum"}
 
@@ -38,7 +39,7 @@ async def guarded(work: Coroutine[Any, Any, T], place: Place, *, limit_s: float 
         ended = task.done()
         if not ended:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.wait({task}, timeout=1)
     if not ended:
         msg = f"RabbitMQ at {place.shown} did not answer within {limit_s:g} s"
         raise QueueError(msg)
@@ -69,7 +70,7 @@ async def opened(place: Place, *, prefetch: int = 0) -> tuple[AbstractConnection
             await channel.set_qos(prefetch_count=prefetch)
         return connection, channel, await declared(channel, place)
     except BaseException:
-        await connection.close()
+        await closed(connection)
         raise
 
 
@@ -90,27 +91,61 @@ class Link:
         self._lock = asyncio.Lock()
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
+        self._troubles = 0
         self._rests_until = 0.0
 
     async def announce(self, ids: Sequence[str]) -> bool:
         """Whether RabbitMQ has confirmed all of it. Never raises: the sweeper finds what was not announced."""
-        try:
-            for start in range(0, len(ids), _BATCH):
-                channel = await self._ready()
-                await guarded(self._published(channel, ids[start : start + _BATCH]), self._place)
-        except QueueError as error:
-            await self._give_up(error)
-            return False
+        for start in range(0, len(ids), _BATCH):
+            batch = ids[start : start + _BATCH]
+            if not await self._done(lambda channel, batch=batch: self._published(channel, batch)):
+                return False
         return True
 
     async def waiting(self) -> int | None:
         """How many announcements wait for a worker; None: RabbitMQ is away. A queue that was lost is made anew."""
+        found: list[int] = []
+
+        async def count(channel: AbstractChannel) -> None:
+            queue = await declared(channel, self._place)
+            found.append(queue.declaration_result.message_count or 0)
+
+        return found[0] if await self._done(count) else None
+
+    async def _done(self, work: Callable[[AbstractChannel], Coroutine[Any, Any, None]]) -> bool:
+        """Whether it was done; after trouble nobody asks for a while, and the connection is a new one."""
+        async with self._lock:
+            channel = await self._ready()
+        if channel is None:
+            return False
         try:
-            queue = await guarded(declared(await self._ready(), self._place), self._place)
+            await guarded(work(channel), self._place)
         except QueueError as error:
-            await self._give_up(error)
+            async with self._lock:
+                if channel is self._channel:
+                    await self._rest(error)
+            return False
+        self._troubles = 0
+        return True
+
+    async def _ready(self) -> AbstractChannel | None:
+        if self._channel is not None and not self._channel.is_closed:
+            return self._channel
+        if asyncio.get_running_loop().time() < self._rests_until:
             return None
-        return queue.declaration_result.message_count or 0
+        await self._close()
+        try:
+            self._connection, self._channel, _ = await guarded(opened(self._place), self._place)
+        except QueueError as error:
+            await self._rest(error)
+        return self._channel
+
+    async def _rest(self, error: QueueError) -> None:
+        rest_s = _REST_S[min(self._troubles, len(_REST_S) - 1)]
+        self._troubles += 1
+        self._rests_until = asyncio.get_running_loop().time() + rest_s
+        _log.warning("%s; the outbox goes on, announcements are made up for", error.message)
+        await self._close()
 
     async def _published(self, channel: AbstractChannel, ids: Sequence[str]) -> None:
         """Each confirmed; one that no queue takes comes back as an error."""
@@ -120,29 +155,6 @@ class Link:
         ]
         exchange = channel.default_exchange
         await asyncio.gather(*(exchange.publish(message, routing_key=self._place.queue) for message in messages))
-
-    async def _ready(self) -> AbstractChannel:
-        async with self._lock:
-            if self._channel is not None and not self._channel.is_closed:
-                return self._channel
-            now = asyncio.get_running_loop().time()
-            if now < self._rests_until:
-                msg = f"RabbitMQ at {self._place.shown} was away a moment ago"
-                raise QueueError(msg)
-            await self._close()
-            try:
-                self._connection, self._channel, _ = await guarded(opened(self._place), self._place)
-            except QueueError as error:
-                self._rests_until = now + _REST_S
-                _log.warning("%s; the outbox goes on, announcements are made up for", error.message)
-                raise
-            return self._channel
-
-    async def _give_up(self, error: QueueError) -> None:
-        async with self._lock:
-            if self._channel is not None:
-                _log.warning("announcing work: %s", error.message)
-            await self._close()
 
     async def _close(self) -> None:
         connection, self._connection, self._channel = self._connection, None, None
