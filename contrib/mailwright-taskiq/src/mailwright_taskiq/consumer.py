@@ -60,14 +60,13 @@ class Consumer:
 
     async def _subscribe(self) -> None:
         self._broken.clear()
-        self._connection, channel, self._queue = await guarded(
-            opened(self._place, prefetch=self._prefetch), self._place
-        )
-        self._connection.close_callbacks.add(self._lost)
+        connection, channel, queue = await guarded(opened(self._place, prefetch=self._prefetch), self._place)
+        self._connection, self._queue = connection, queue
+        connection.close_callbacks.add(self._lost)
         channel.close_callbacks.add(self._lost)
         underlay = await channel.get_underlay_channel()
-        underlay.on_consumer_cancel_callbacks.add(self._cancelled)  # the queue was deleted, or its leader died
-        self._tag = await guarded(self._queue.consume(self._arrived), self._place)
+        underlay.on_consumer_cancel_callbacks.add(self._lost)  # the queue was deleted, or its leader died
+        self._tag = await guarded(queue.consume(self._arrived), self._place)
         self.subscribed = True
 
     async def _arrived(self, message: AbstractIncomingMessage) -> None:
@@ -75,9 +74,6 @@ class Consumer:
         self._news.set()
 
     def _lost(self, *_: Any) -> None:
-        self._broken.set()
-
-    def _cancelled(self, *_: Any) -> None:
         self._broken.set()
 
     async def _forget(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import aio_pika
@@ -97,8 +98,7 @@ class Link:
     async def announce(self, ids: Sequence[str]) -> bool:
         """Whether RabbitMQ has confirmed all of it. Never raises: the sweeper finds what was not announced."""
         for start in range(0, len(ids), _BATCH):
-            batch = ids[start : start + _BATCH]
-            if not await self._done(lambda channel, batch=batch: self._published(channel, batch)):
+            if not await self._done(partial(self._published, ids[start : start + _BATCH])):
                 return False
         return True
 
@@ -147,7 +147,7 @@ class Link:
         _log.warning("%s; the outbox goes on, announcements are made up for", error.message)
         await self._close()
 
-    async def _published(self, channel: AbstractChannel, ids: Sequence[str]) -> None:
+    async def _published(self, ids: Sequence[str], channel: AbstractChannel) -> None:
         """Each confirmed; one that no queue takes comes back as an error."""
         messages = [
             aio_pika.Message(job_id.encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT, message_id=job_id)
