@@ -64,7 +64,7 @@ class Consumer:
         self._connection, self._queue = connection, queue
         connection.close_callbacks.add(self._lost)
         channel.close_callbacks.add(self._lost)
-        underlay = await channel.get_underlay_channel()
+        underlay = await guarded(channel.get_underlay_channel(), self._place)
         underlay.on_consumer_cancel_callbacks.add(self._lost)  # the queue was deleted, or its leader died
         self._tag = await guarded(queue.consume(self._arrived), self._place)
         self.subscribed = True
