@@ -9,7 +9,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from mailwright import Registry
 from mailwright.errors import ConfigurationError, QueueError
 from mailwright.outbox.leases import LeaseDispatcher
 from mailwright.outbox.places import masked, open_ledger
-from mailwright.spi import Clock, Dispatcher, JobState, Ledger, Selection
+from mailwright.spi import Claim, Clock, Dispatcher, JobState, Ledger, Selection, Verdict
 from mailwright.system import SystemClock
 from mailwright.testing.queue_contracts import DispatcherContract, LedgerContract, job
 from mailwright_plugins.queues.sqlite import files, pages
@@ -197,6 +199,28 @@ def test_a_forked_child_has_connections_of_its_own(tmp_path: Path) -> None:
 
 async def _in_child(ledger: SqliteLedger) -> None:
     await ledger.add([job(2)])
+
+
+async def test_what_was_taken_is_run_also_when_the_next_question_fails(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "outbox.db", SystemClock())
+    take, stop, ran = ledger.take, asyncio.Event(), list[str]()
+
+    async def failing(*, suspects: bool = False, **options: Any) -> Sequence[Claim]:
+        if suspects:
+            raise QueueError("the database was restarted")
+        return await take(**options)
+
+    async def run(claim: Claim) -> None:
+        await ledger.record(claim, Verdict(state="sent"))
+        ran.append(claim.job_id)
+        stop.set()
+
+    ledger.take = failing  # type: ignore[method-assign,assignment]
+    await ledger.add([job(1)])
+    async with asyncio.timeout(20):
+        await LeaseDispatcher(ledger).work(run, concurrency=2, lease_s=30, stop=stop)
+    assert ran == [job(1).id]
+    await ledger.aclose()
 
 
 async def test_urls_that_are_none_are_explained() -> None:
