@@ -71,12 +71,22 @@ class Shares:
 
     async def run(self) -> None:
         """Keep what is held, and give up what is not needed; until it is cancelled."""
-        while True:
-            await asyncio.sleep(self._every_s)
-            for key, door in tuple(self._doors.items()):
-                with contextlib.suppress(MailwrightError):  # the ledger is away: what is held is held
-                    if not await door.refresh():
-                        self._doors.pop(key)
+        asking: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                await asyncio.sleep(self._every_s)
+                for key, door in tuple(self._doors.items()):
+                    if not door.busy:  # one account whose sessions take long to close keeps no other waiting
+                        asking.add(task := asyncio.create_task(self._refresh(key, door)))
+                        task.add_done_callback(asking.discard)
+        finally:
+            for task in tuple(asking):
+                task.cancel()
+
+    async def _refresh(self, key: str, door: _Door) -> None:
+        with contextlib.suppress(MailwrightError):  # the ledger is away: what is held is held
+            if not await door.refresh():
+                self._doors.pop(key, None)
 
     async def aclose(self) -> None:
         """Give up everything."""
@@ -124,6 +134,11 @@ class _Door:
         return True
 
     @property
+    def busy(self) -> bool:
+        """Whether the ledger is being asked."""
+        return self._lock.locked()
+
+    @property
     def _admits(self) -> bool:
         if self._allowed is None or self._open > self._allowed:
             return False  # first what is open closes
@@ -150,7 +165,7 @@ class _Door:
 
     def _call(self) -> None:
         """Whose turn it is; those called look themselves whether there is room."""
-        room = len(self._waiting) if self._allowed == self.most else max(0, (self._allowed or 0) - self._inside)
+        room = len(self._waiting) if (self._allowed or 0) >= self.most else max(0, (self._allowed or 0) - self._inside)
         while self._waiting and room:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -172,7 +187,7 @@ class _Door:
                 lease_s=_LEASE_S,
             )  # fmt: skip
         self._call()
-        return bool(wanted) or rests
+        return bool(self._inside or self._waiting) or self._now() - self._used < _KEPT_S  # somebody may have come since
 
     async def give_up(self) -> None:
         await self._ledger.share(self._key, self._holder, using=0, wanted=0, most=self.most, lease_s=_LEASE_S)
