@@ -1,9 +1,10 @@
 """The outbox on each engine: enqueueing in groups, draining to a sink, the engine alone with no-op jobs, peak memory.
 
-    python tests/benchmarks/outbox.py [--count N] [--workers N ...] [--only-enqueue] [ENGINE or URL ...]
+    python tests/benchmarks/outbox.py [ENGINE or URL ...] [--count N] [--workers N ...] [--only-enqueue]
 
 ENGINE: sqlite, postgresql, pgqueuer, amqp; default: all that are here, on servers made for the run. The sink is a process on this
-machine, as are workers and servers: a rate is that of all together. "CPU" is that of all workers, for a message.
+machine, as are workers and servers: a rate is that of all together. "CPU" is that of all workers, for a message. Sending and the engine
+alone take turns, and "share of it" is the median of the pairs: other work on the machine disturbs both alike.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from statistics import median
 
 from _pairs import table
 
@@ -30,22 +31,25 @@ sys.path.insert(0, str(HERE.parent / "crash"))
 import servers  # noqa: E402 - of the crash suite
 
 SESSIONS = 10
+ROUNDS = 3
 WORK = """
-import asyncio, json, resource, sys
+import asyncio, json, resource, sys, time
 from mailwright import Outbox
 async def main():
+    global began
     saved = {"sink": {"provider": "smtp", "host": "127.0.0.1", "port": int(sys.argv[2]), "tls": "none",
                       "limits": {"connections": int(sys.argv[3])}}}
     async with Outbox(sys.argv[1], connections=saved) as outbox:
+        began = time.time()
         async with outbox.worker(concurrency=40):
             while (await outbox.stats())["due"] or (await outbox.stats()).get("sending"):
                 await asyncio.sleep(0.1)
 asyncio.run(main())
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
+print(json.dumps([began, time.time(), used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
 """
 NOOP = """
-import asyncio, sys
+import asyncio, json, sys, time
 from mailwright import Registry
 from mailwright.outbox.places import open_dispatcher, open_ledger
 from mailwright.spi import Verdict
@@ -54,6 +58,8 @@ async def main():
     registry, clock, stop = Registry(), SystemClock(), asyncio.Event()
     ledger = await open_ledger(sys.argv[1], registry, clock)
     dispatcher = await open_dispatcher(sys.argv[1], ledger, registry, clock)
+    global began
+    began = time.time()
     async def run(claim):
         await ledger.record(claim, Verdict(state="sent", drop=True))
     async def watch():
@@ -64,6 +70,7 @@ async def main():
     await dispatcher.aclose()
     await ledger.aclose()
 asyncio.run(main())
+print(json.dumps([began, time.time(), 0, 0]))
 """
 
 
@@ -93,15 +100,14 @@ async def fill(url: str, count: int, port: int) -> float:
         return count / (time.perf_counter() - started)
 
 
-async def run(code: str, count: int, workers: int, *arguments: object) -> tuple[float, list[Any]]:
-    """Worker processes until all is done: messages a second, and what each prints."""
-    started = time.perf_counter()
+async def run(code: str, workers: int, *arguments: object) -> tuple[float, float, float]:
+    """Worker processes until all is done: seconds without their start, their CPU, and the most memory one had."""
     command = [sys.executable, "-c", code, *(str(argument) for argument in arguments)]
     processes = [await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE) for _ in range(workers)]
     said = [(await process.communicate())[0] for process in processes]
     assert all(process.returncode == 0 for process in processes)
-    seconds = time.perf_counter() - started
-    return count / seconds, [json.loads(line) for line in said if line]
+    began, ended, cpu, memory = zip(*(json.loads(line) for line in said), strict=True)
+    return max(ended) - min(began), sum(cpu), max(memory)
 
 
 async def enqueued_only(name: str, url: str, count: int) -> list[str]:
@@ -120,18 +126,23 @@ async def one(name: str, url: str, count: int, workers: int) -> list[str]:
     port = int(sink.stdout.readline())
     try:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        enqueued = await fill(url, count, port)
+        part = count // ROUNDS
+        enqueued, sent, alone = list[float](), list[tuple[float, float, float]](), list[float]()
+        for _ in range(ROUNDS):
+            enqueued.append(await fill(url, part, port))
+            sent.append(await run(WORK, workers, url, port, SESSIONS * workers))
+            enqueued.append(await fill(url, part, port))
+            alone.append((await run(NOOP, workers, url))[0])
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        drained, used = await run(WORK, count, workers, url, port, SESSIONS * workers)
-        await fill(url, count, port)
-        noop, _ = await run(NOOP, count, workers, url)
     finally:
         sink.terminate()
         sink.wait()
-    cpu = sum(seconds for seconds, _ in used) / count * 1e3
+    seconds, cpu, memory = zip(*sent, strict=True)
+    shares = [noop / whole for whole, noop in zip(seconds, alone, strict=True)]
     return [
-        name, str(workers), f"{enqueued:.0f}/s", f"{drained:.0f}/s", f"{cpu:.2f} ms", f"{noop:.0f}/s",
-        f"{drained / noop:.2f}", f"{before:.0f} → {peak:.0f} MB", f"{max(rss for _, rss in used):.0f} MB",
+        name, str(workers), f"{median(enqueued):.0f}/s", f"{part / median(seconds):.0f}/s",
+        f"{sum(cpu) / part / ROUNDS * 1e3:.2f} ms", f"{part / median(alone):.0f}/s", f"{median(shares):.2f}",
+        f"{before:.0f} → {peak:.0f} MB", f"{max(memory):.0f} MB",
     ]  # fmt: skip
 
 
