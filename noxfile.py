@@ -94,8 +94,9 @@ def contrib(session: nox.Session) -> None:
     with session.chdir(session.create_tmp()):
         for path in projects:
             session.run("pytest", "-q", "-c", str(ROOT / "pyproject.toml"), str(path / "tests"), *session.posargs)
-        pages = [str(ROOT / f"tests/docs/test_{name}_page.py") for name in ("django", "postgresql")]
-        session.run("pytest", "-q", "-c", str(ROOT / "pyproject.toml"), *pages, *session.posargs)
+        others = [str(ROOT / f"tests/docs/test_{name}_page.py") for name in ("django", "postgresql")]
+        others.append(str(ROOT / "tests/crash/test_crash.py"))
+        session.run("pytest", "-q", "-c", str(ROOT / "pyproject.toml"), *others, *session.posargs)
 
 
 @nox.session
@@ -139,10 +140,17 @@ def faults(session: nox.Session) -> None:
     session.run("python", "tests/faults/matrix.py", *session.posargs)
 
 
+def engines(session: nox.Session) -> None:
+    """The outbox's engines beside the built-in one."""
+    folders = [ROOT / "contrib" / name for name in ("mailwright-pgqueuer", "mailwright-taskiq")]
+    install(session, *(f"{path.name}[test] @ {path.as_uri()}" for path in folders))
+
+
 @nox.session
 def crash(session: nox.Session) -> None:
-    """Kill enqueuers and workers two hundred times (or: nox -s crash -- KILLS URL); prints the figures."""
+    """Kill enqueuers, workers and servers two hundred times on each engine (or: nox -s crash -- KILLS ENGINE ...)."""
     install(session, "-e", ".[cli,testing]", *nox.project.dependency_groups(PROJECT, "tests"))
+    engines(session)
     session.run("python", "tests/crash/chaos.py", *(session.posargs or ["200"]))
 
 
@@ -150,6 +158,7 @@ def crash(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Print the figures of the benchmarks; peers are measured in the same run where they are installed."""
     install(session, "-e", ".[cli,testing,speed]", *nox.project.dependency_groups(PROJECT, "tests"))
+    engines(session)
     env = {"MAILWRIGHT_NODEMAILER": os.environ.get("MAILWRIGHT_NODEMAILER") or from_npm(session, "nodemailer@10.6.0")}
     session.run("python", "tests/benchmarks/run.py", *session.posargs, env=env)
 

@@ -468,6 +468,7 @@ _KNOWN_DISTRIBUTIONS: Final[Mapping[tuple[Kind, str], str]] = MappingProxyType({
     ("queue", "postgresql"): "mailwright-pgqueuer",
     ("queue", "postgres"): "mailwright-pgqueuer",
     ("queue", "amqp"): "mailwright-taskiq",
+    ("queue", "amqps"): "mailwright-taskiq",
 })  # fmt: skip
 
 

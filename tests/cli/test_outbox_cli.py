@@ -57,9 +57,9 @@ def rows(folder: Path, *arguments: str) -> list[dict[str, Any]]:
 
 
 def test_rows_are_stored_once_held_released_and_sent(folder: Path, box: Sandbox) -> None:
-    for _ in range(2):  # the same file again stores nothing twice
+    for said in ("2 messages", "0 messages; 2 were queued before: the same node and rows within a week"):
         done = outbox(folder, "enqueue", "node.toml", "--each", "rows.csv", "--hold")
-        assert (done.returncode, done.stdout) == (2, "queued 2 messages\n")
+        assert (done.returncode, done.stdout) == (2, f"queued {said}\n")
         assert re.search(r"error: row 3: \$\.to: 'bad'", done.stderr)
     assert [(row["state"], row["tags"]) for row in rows(folder)] == [("held", ["news"])] * 2
     assert outbox(folder, "release", "--tag", "news").stdout == "release: 2 messages\n"
@@ -74,6 +74,21 @@ def test_rows_are_stored_once_held_released_and_sent(folder: Path, box: Sandbox)
     assert "sent     2" in outbox(folder, "watch", "--once").stdout
     assert json.loads(outbox(folder, "stats", "--json").stdout)["sent"] == 2
     assert outbox(folder, "purge", "--state", "sent").stdout == "purge: 2 messages\n"
+
+
+def test_another_letter_to_the_same_rows_is_another_letter(folder: Path, box: Sandbox) -> None:
+    for subject in ("One", "Two"):
+        (folder / "node.toml").write_text(
+            f'connection = "support"\nto = "{{{{ input.email }}}}"\nsubject = "{subject}"\ncontent = "<p>Hello</p>"\n'
+        )
+        assert outbox(folder, "enqueue", "node.toml", "--each", "rows.csv").stdout == "queued 2 messages\n"
+
+
+def test_a_mistake_in_every_row_is_not_told_a_thousand_times(folder: Path, box: Sandbox) -> None:
+    (folder / "rows.csv").write_text("mail\n" + "a@example.org\n" * 50)
+    done = outbox(folder, "enqueue", "node.toml", "--each", "rows.csv")
+    assert done.stderr.count("error: row") == 20
+    assert done.stderr.endswith("error: 30 more rows are wrong\n")
 
 
 def test_until_empty_waits_for_an_accounts_rate(folder: Path, box: Sandbox) -> None:
@@ -123,7 +138,7 @@ def test_an_outbox_that_is_not_there_is_named_and_not_made(folder: Path) -> None
             "as the first message does\n"
         )
         assert not (folder / "slip").exists()
-    assert outbox(folder, "init").stdout == "sqlite:///outbox.db is ready (version 2)\n"
+    assert outbox(folder, "init").stdout == "sqlite:///outbox.db is ready (version 3)\n"
     assert outbox(folder, "migrate").returncode == 0
     assert (outbox(folder, "list").stderr, outbox(folder, "stats").stdout.split()) == ("no messages\n", ["due", "0"])
 

@@ -22,7 +22,8 @@ POINTS = ("after claim", "before commit", "after commit", "before record", "afte
 
 
 def outbox(url: str, port: int) -> Outbox:
-    saved = {"sink": {"provider": "smtp", "host": "127.0.0.1", "port": port, "tls": "none", "from": "me@example.org"}}
+    sink = {"provider": "smtp", "host": "127.0.0.1", "port": port, "tls": "none", "from": "me@example.org"}
+    saved = {"sink": sink | {"local_hostname": os.environ.get("CRASH_HOST", "crash.test")}}
     policy = RetryPolicy(steps=MappingProxyType(dict.fromkeys(STEPS_S, (0.05,))), max_starts=1000)
     return Outbox(url, connection="sink", connections=saved, policy=policy, lease_s=LEASE_S)
 
@@ -33,7 +34,7 @@ def die() -> None:
 
 def mine(ledger: Any, point: str, chance: float) -> None:
     """Make a ledger's owner die at a point."""
-    take, commit, record = ledger.take, ledger.commit, ledger.record
+    take, claim_one, commit, record = ledger.take, ledger.claim, ledger.commit, ledger.record
 
     def maybe(here: str) -> None:
         if here == point and random.random() < chance:
@@ -42,6 +43,12 @@ def mine(ledger: Any, point: str, chance: float) -> None:
     async def mined_take(**options: Any) -> Any:
         found = await take(**options)
         if found:
+            maybe("after claim")
+        return found
+
+    async def mined_claim(job_id: str, **options: Any) -> Any:
+        found = await claim_one(job_id, **options)
+        if found is not None:
             maybe("after claim")
         return found
 
@@ -55,7 +62,7 @@ def mine(ledger: Any, point: str, chance: float) -> None:
         await record(claim, verdict)
         maybe("after record")
 
-    ledger.take, ledger.commit, ledger.record = mined_take, mined_commit, mined_record
+    ledger.take, ledger.claim, ledger.commit, ledger.record = mined_take, mined_claim, mined_commit, mined_record
 
 
 async def enqueue(url: str, port: int, file: str, first: int, last: int) -> None:

@@ -1,4 +1,6 @@
-"""Kills enqueuers and workers until there is no doubt. ``python chaos.py [KILLS] [URL]`` prints the figures.
+"""Kills enqueuers, workers and engines' servers until there is no doubt. ``python chaos.py [KILLS] [ENGINE ...]``.
+
+ENGINE: sqlite, postgresql, pgqueuer, amqp; default: all that are here. Servers are private ones, made for the run.
 
 What `enqueue` has returned for must arrive; what arrives twice must have been on its way when something was killed.
 """
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import subprocess
@@ -14,16 +17,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 
+from mailwright import Message
 from mailwright.testing import Fault, ScriptedServer
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import actors  # noqa: E402 - beside this file
+import servers  # noqa: E402
 
 
 @define
@@ -41,7 +47,7 @@ class Figures:
 
     @property
     def killed(self) -> int:
-        return sum(count for name, count in self.kills.items() if not name.startswith(("SIGSTOP", "exit")))
+        return sum(count for name, count in self.kills.items() if not name.startswith(("SIGSTOP", "exit", "server")))
 
     def __str__(self) -> str:
         kills = ", ".join(f"{name} {count}" for name, count in sorted(self.kills.items()))
@@ -61,12 +67,16 @@ class Chaos:
         folder: For files.
         kills: How many at least.
         dice: Chance.
+        servers: Of the engine; one of them is killed and started again now and then.
+        server_chance: How often.
     """
 
     url: str
     folder: Path
     kills: int
     dice: random.Random = field(factory=random.Random)
+    servers: Sequence[Any] = ()
+    server_chance: float = 0.05
     figures: Figures = field(factory=Figures)
     next_number: int = 0
 
@@ -129,6 +139,14 @@ class Chaos:
                 await asyncio.sleep(1.6 * actors.LEASE_S)
                 process.send_signal(signal.SIGCONT)
                 self.figures.kills["SIGSTOP past the lease"] += 1
+        if self.servers and self.dice.random() < self.server_chance:
+            await self._restart(self.dice.choice(self.servers))
+
+    async def _restart(self, server: Any) -> None:
+        server.kill()
+        await asyncio.sleep(self.dice.uniform(0, 1.5))
+        await asyncio.to_thread(server.start)
+        self.figures.kills[f"server {type(server).__name__} killed and restarted"] += 1
 
     def _fresh(self, port: int, points: list[str]) -> tuple[str, subprocess.Popen[bytes]]:
         point = self.dice.choice(points)
@@ -144,6 +162,9 @@ class Chaos:
         try:
             async with actors.outbox(self.url, server.port) as box:
                 async with asyncio.timeout(120):
+                    last = await box.enqueue(Message(to="last@example.org", subject="last", text="t"))
+                    assert last.job_id is not None
+                    await box.wait(last.job_id)  # the worker is up: from here on SIGTERM drains
                     while True:
                         found = await box.stats()
                         if not any(found.get(state) for state in ("queued", "scheduled", "sending", "unknown")):
@@ -179,15 +200,32 @@ def _message_id(raw: bytes) -> str:
     return next(line[12:].decode() for line in head.split(b"\r\n") if line.startswith(b"Message-ID: "))
 
 
+def storm(name: str, kills: int) -> bool:
+    """One run; whether a promise was broken."""
+    with tempfile.TemporaryDirectory() as folder:
+        url, running = servers.engine(name, Path(folder)) if "://" not in name else (name, [])
+        try:
+            figures = asyncio.run(Chaos(url=url, folder=Path(folder), kills=kills, servers=running).run())
+        finally:
+            for server in running:
+                server.kill()
+        print(f"{name.partition(':')[0]} - {figures}", flush=True)
+    return bool(
+        figures.lost or figures.too_often or figures.copies > figures.dropped + 9 * actors.CONCURRENCY * figures.killed
+    )
+
+
 def main() -> None:
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    with tempfile.TemporaryDirectory() as folder:
-        url = sys.argv[2] if len(sys.argv) > 2 else f"sqlite:///{folder}/outbox.db"
-        figures = asyncio.run(Chaos(url=url, folder=Path(folder), kills=kills).run())
-        print(url.partition(":")[0], "-", figures)
-    sys.exit(
-        bool(figures.lost or figures.too_often or figures.copies > figures.dropped + 9 * actors.CONCURRENCY * kills)
-    )
+    broken = False
+    for name in sys.argv[2:] or servers.ENGINES:
+        if needs := servers.missing(name):
+            if os.environ.get("MAILWRIGHT_REQUIRE_SERVICES") == "1":
+                sys.exit(f"{name}: {needs} not found")
+            print(f"{name} - left out: {needs} not found")
+            continue
+        broken |= storm(name, kills)
+    sys.exit(broken)
 
 
 if __name__ == "__main__":

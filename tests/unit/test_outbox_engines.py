@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +19,7 @@ from mailwright import Registry
 from mailwright.errors import ConfigurationError, QueueError
 from mailwright.outbox.leases import LeaseDispatcher
 from mailwright.outbox.places import masked, open_ledger
-from mailwright.spi import Clock, Dispatcher, JobState, Ledger, Selection
+from mailwright.spi import Claim, Clock, Dispatcher, JobState, Ledger, Selection, Verdict
 from mailwright.system import SystemClock
 from mailwright.testing.queue_contracts import DispatcherContract, LedgerContract, job
 from mailwright_plugins.queues.sqlite import files, pages
@@ -72,6 +75,26 @@ async def test_q02_every_write_waits_for_the_disk(tmp_path: Path) -> None:
     )
     await ledger.aclose()
     assert pragmas == ["wal", 2]
+
+
+@pytest.mark.parametrize("torn", [1, 100, 5000])
+async def test_q02_a_torn_write_takes_nothing_with_it_that_was_acknowledged_before(tmp_path: Path, torn: int) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "outbox.db", SystemClock())
+    for number in range(1, 5):
+        await ledger.add([job(number)])
+    acknowledged = (tmp_path / "outbox.db-wal").stat().st_size
+    await ledger.add([job(5)])
+    (tmp_path / "after").mkdir()
+    for name in ("outbox.db", "outbox.db-wal"):  # what a power cut in the middle of the last write leaves
+        shutil.copy(tmp_path / name, tmp_path / "after" / name)
+    await ledger.aclose()
+    with (tmp_path / "after" / "outbox.db-wal").open("r+b") as file:
+        whole = file.seek(0, os.SEEK_END)
+        file.truncate(max(acknowledged, whole - torn))
+    found = await SqliteLedger.open(tmp_path / "after" / "outbox.db", SystemClock())
+    assert [entry.id for entry in await found.page(Selection(), limit=9)] == [job(n).id for n in (4, 3, 2, 1)]
+    assert len(await found.take(limit=9, lease_s=30)) == 4
+    await found.aclose()
 
 
 async def test_it_joins_a_transaction_of_the_same_file_only(tmp_path: Path) -> None:
@@ -178,6 +201,28 @@ async def _in_child(ledger: SqliteLedger) -> None:
     await ledger.add([job(2)])
 
 
+async def test_what_was_taken_is_run_also_when_the_next_question_fails(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "outbox.db", SystemClock())
+    take, stop, ran = ledger.take, asyncio.Event(), list[str]()
+
+    async def failing(*, suspects: bool = False, **options: Any) -> Sequence[Claim]:
+        if suspects:
+            raise QueueError("the database was restarted")
+        return await take(**options)
+
+    async def run(claim: Claim) -> None:
+        await ledger.record(claim, Verdict(state="sent"))
+        ran.append(claim.job_id)
+        stop.set()
+
+    ledger.take = failing  # type: ignore[method-assign,assignment]
+    await ledger.add([job(1)])
+    async with asyncio.timeout(20):
+        await LeaseDispatcher(ledger).work(run, concurrency=2, lease_s=30, stop=stop)
+    assert ran == [job(1).id]
+    await ledger.aclose()
+
+
 async def test_urls_that_are_none_are_explained() -> None:
     registry = Registry(installed=False)
     with pytest.raises(ConfigurationError, match="is not a URL"):
@@ -193,6 +238,10 @@ async def test_urls_that_are_none_are_explained() -> None:
         (
             "amqp://u:p%40ss@mq/?ledger=postgresql://m:hidden@db/mail",
             "amqp://u:***@mq/?ledger=postgresql://m:***@db/mail",
+        ),
+        (
+            "amqp://u:p@mq/?ledger=postgresql%3A%2F%2Fm%3Ahidden%40db%2Fmail%3Fpassword%3Dh2&queue=q",
+            "amqp://u:***@mq/?ledger=postgresql://m:***@db/mail?password=***&queue=q",
         ),
         ("postgresql://db/mail?user=u&password=s3cret", "postgresql://db/mail?user=u&password=***"),
         ("sqlite:///outbox.db", "sqlite:///outbox.db"),

@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import asyncpg
 import mailwright_pgqueuer
@@ -113,6 +114,23 @@ async def test_it_joins_the_callers_transaction(schema: str, driver: str) -> Non
     with pytest.raises(ConfigurationError, match="asyncpg or psycopg"):
         await ledger.add([job(2)], transaction=object())
     await ledger.aclose()
+
+
+class Ahead(SystemClock):
+    """Of a machine whose clock is three hours fast."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(hours=3)
+
+
+async def test_q04_hosts_whose_clocks_differ_go_by_the_databases(schema: str) -> None:
+    right, fast = await PostgresLedger.open(url(schema), SystemClock()), await PostgresLedger.open(url(schema), Ahead())
+    now = SystemClock().now().timestamp()
+    await right.add([job(1, run_at=now), job(2, state="scheduled", run_at=now + 3600)])
+    assert len(await right.take(limit=9, lease_s=60)) == 1
+    assert not await fast.take(limit=9, lease_s=60)  # neither its lease has run out, nor is the other one due
+    for ledger in (right, fast):
+        await ledger.aclose()
 
 
 async def test_tables_are_made_once_by_many(schema: str) -> None:

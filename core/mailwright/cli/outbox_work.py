@@ -7,7 +7,8 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +18,11 @@ from mailwright.cli.output import DELIVERED, WRONG, read_state, show_json
 from mailwright.cli.rows import Rows
 from mailwright.errors import ConfigurationError, MailwrightError
 from mailwright.outbox import metrics as figures
-from mailwright.outbox.worker import RATED
+from mailwright.outbox.worker import RATED, SHARED
 
 _BATCH: Final = 100
 """Rows that share a transaction."""
+_SHOWN: Final = 20
 
 
 def work(
@@ -54,7 +56,9 @@ async def _until_empty(outbox: Outbox, stop: asyncio.Event) -> None:
     while True:
         found = await outbox.stats()
         busy = found["due"] or found.get("sending") or found.get("unknown")
-        if not busy and not any(job.reason == RATED for job in await outbox.list(state="queued", limit=_BATCH)):
+        if not busy and not any(
+            job.reason in {RATED, SHARED} for job in await outbox.list(state="queued", limit=_BATCH)
+        ):
             stop.set()
             return
         await asyncio.sleep(0.1)
@@ -129,7 +133,7 @@ def enqueue(
     json: bool,
 ) -> int:
     """Store one message, or one for each row."""
-    loaded = load_node(node, attach_root=attach_root)
+    loaded, written = load_node(node, attach_root=attach_root), node.read_bytes()
     names = [name for name in loaded.document.connection if isinstance(name, str)]
     if len(names) != len(loaded.document.connection) or not names:
         msg = "$.connection: name saved connections; the outbox stores no connection documents"
@@ -146,8 +150,11 @@ def enqueue(
                 return [await outbox.enqueue(await loaded.message(common), idempotency_key=key, **options)]
             if key is not None:
                 raise ConfigurationError("--key: is for one message; rows have keys of their own, made of the file")
-            return [receipt async for receipt in _rows(outbox, loaded, Rows.of(each), common, options)]
+            rows = Rows.of(each)
+            series = sha256(written + rows.fingerprint.encode()).hexdigest()
+            return [receipt async for receipt in _rows(outbox, loaded, rows, common, options, series=series)]
 
+    began = f"{int(datetime.now(UTC).timestamp() * 1e6):014x}"  # ids sort by age
     receipts = background.run(whole())
     bad = [receipt for receipt in receipts if receipt.error is not None]
     if json:
@@ -155,24 +162,28 @@ def enqueue(
         errors = [{"row": r.index, "message": r.error.message} for r in bad if r.error is not None]
         show_json({"ok": not bad, "queued": stored, "errors": errors})
     else:
-        for receipt in bad:
+        for receipt in bad[:_SHOWN]:
             assert receipt.error is not None
             sys.stderr.write(f"error: row {receipt.index}: {receipt.error.message}\n")
+        if len(bad) > _SHOWN:
+            sys.stderr.write(f"error: {len(bad) - _SHOWN} more rows are wrong\n")
         if len(receipts) == 1 and not bad:
             sys.stdout.write(f"queued {receipts[0].job_id}\n")
         else:
-            sys.stdout.write(f"queued {len(receipts) - len(bad)} messages\n")
+            known = sum(1 for receipt in receipts if receipt.error is None and (receipt.job_id or began) < began)
+            before = f"; {known} were queued before: the same node and rows within a week" if known else ""
+            sys.stdout.write(f"queued {len(receipts) - len(bad) - known} messages{before}\n")
     return WRONG if bad else DELIVERED
 
 
 async def _rows(
-    outbox: Outbox, node: SendEmailNode, rows: Rows, common: FlowState, options: dict[str, Any]
+    outbox: Outbox, node: SendEmailNode, rows: Rows, common: FlowState, options: dict[str, Any], *, series: str
 ) -> AsyncIterator[Receipt]:
-    """A row is stored once however often the command is run: its key is made of the file and its number."""
+    """A row is stored once however often the command is run: its key is made of the node, the file and its number."""
 
     async def one(number: int, state: FlowState) -> Receipt:
         try:
-            key = f"{rows.fingerprint}:{number}"
+            key = f"{series}:{number}"
             return await outbox.enqueue(await node.message(state), idempotency_key=key, **options)
         except MailwrightError as error:
             return Receipt(message_id="", error=error, index=number)

@@ -27,7 +27,9 @@ class LimitsForm:
 
     rate: float | None = key("Rate", "Messages a second, or text such as 30/min", **values.RATE)
     burst: int = key("Burst", "Messages at once above the rate", default=1, **values.between(1, 100_000))
-    connections: int = key("Sessions", "Sessions at one time", default=5, **values.between(1, 1000))
+    connections: int = key(
+        "Sessions", "Sessions at one time; over all workers of one outbox", default=5, **values.between(1, 1000)
+    )
     messages_per_session: int = key("Messages per session", default=100, **values.between(1, 1_000_000))
     recipients: int | None = key("Recipients", "Recipients of one message", **values.between(1, 1_000_000))
     size: int | None = key("Size", "Octets of one message, or text such as 25 MB", **values.SIZE)

@@ -20,7 +20,7 @@ class Limits:
     Args:
         rate: Messages a second, sustained.
         burst: Messages at once above the rate.
-        connections: Sessions at one time.
+        connections: Sessions at one time, of one mailer or of all workers of one outbox.
         messages_per_session: Messages until a session is closed.
         recipients: Recipients of one message.
         size: Octets of one message.

@@ -92,19 +92,16 @@ class _Shift:
         """Fill up; a job that may be killing its workers runs as the only one of its kind."""
         free = self._most - len(self._held)
         try:
-            claims = list(await self._ledger.take(limit=free, lease_s=self._lease_s)) if free > 0 else []
+            claims = await self._ledger.take(limit=free, lease_s=self._lease_s) if free > 0 else ()
+            for claim in claims:
+                self._start(claim)
             if self._suspect is None and free > len(claims):
-                suspects = await self._ledger.take(limit=1, lease_s=self._lease_s, suspects=True)
-                claims += suspects
-                if suspects:
-                    self._suspect = self._start(suspects[0])
-                    claims.pop()
+                for suspect in await self._ledger.take(limit=1, lease_s=self._lease_s, suspects=True):
+                    self._suspect = self._start(suspect)
         except MailwrightError as error:
             _log.warning("taking work: %s", error.message)
             await asyncio.sleep(_TROUBLE_S)
             return False
-        for claim in claims:
-            self._start(claim)
         return bool(claims)
 
     def _start(self, claim: Claim) -> asyncio.Task[None]:

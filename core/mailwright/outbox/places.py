@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from mailwright.errors import ConfigurationError
 
@@ -18,6 +18,7 @@ VARIABLE: Final = "MAILWRIGHT_OUTBOX"
 DEFAULT: Final = "sqlite://"
 _SECRETS: Final = re.compile(r"(?i)([?&][^=&]*(?:password|passwd|secret|token|key)[^=&]*=)[^&#]*")
 _USERINFO: Final = re.compile(r"(//[^/@:?#]*):[^/?#]*@")
+_ENCODED: Final = re.compile(r"(?i)([?&]ledger=)([^&#]*%(?:3a|2f)[^&#]*)")
 
 
 def configured() -> str | None:
@@ -27,7 +28,8 @@ def configured() -> str | None:
 
 def masked(url: str) -> str:
     """A URL without its passwords, for people and logs."""
-    return _SECRETS.sub(r"\1***", _USERINFO.sub(r"\1:***@", url))
+    shown = _ENCODED.sub(lambda found: found[1] + masked(unquote(found[2])), url)
+    return _SECRETS.sub(r"\1***", _USERINFO.sub(r"\1:***@", shown))
 
 
 def _scheme(url: str) -> str:

@@ -9,6 +9,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from mailwright.outbox.attempts import Judged, judge, merged, open_recipients, r
 from mailwright.outbox.payload import Stored, unpack
 from mailwright.outbox.policy import RetryPolicy, has_no_mailbox
 from mailwright.outbox.rates import Rates
+from mailwright.outbox.shares import Shares
 from mailwright.sending import Sending
 from mailwright.spi import ASKED, Selection, Suppression, Verdict
 
@@ -35,6 +37,7 @@ _log = logging.getLogger("mailwright.outbox")
 LEASE_S: Final = 60.0
 _TIDY_S: Final = 60.0
 RATED: Final = "waits for the rate of its account"
+SHARED: Final = "waits for a session of its account: other workers have them"
 PATIENCE_S: Final = 2.0
 """Longer than this nobody keeps a worker's place who waits for an account's rate: others have work to do."""
 
@@ -99,19 +102,22 @@ class Worker:
         self._lease_s = lease_s
         self._chance = chance
         self._rates = Rates(ledger, clock)
+        self._shares = Shares(ledger, self._retire)
         self._sendings: dict[tuple[str, ...], Sending] = {}
         self.counts: Counter[str] = Counter()
 
     async def work(self, dispatcher: Dispatcher, *, concurrency: int, stop: asyncio.Event) -> None:
         """Until `stop` is set; then what is under way ends."""
-        tidy = asyncio.create_task(self._tidy_up())
+        helpers = [asyncio.create_task(self._tidy_up()), asyncio.create_task(self._shares.run())]
         try:
             await dispatcher.work(self.run, concurrency=concurrency, lease_s=self._lease_s, stop=stop)
         finally:
-            tidy.cancel()
-            await asyncio.gather(tidy, return_exceptions=True)
+            for task in helpers:
+                task.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
             await asyncio.gather(*(sending.aclose() for sending in self._sendings.values()))
             self._sendings.clear()
+            await self._shares.aclose()
 
     # -- one job
 
@@ -136,7 +142,7 @@ class Worker:
         try:
             judged = await attempt.judged(receipt)
         except _NotYet as wait:
-            reason = job.reason if job.reason == ASKED else RATED
+            reason = job.reason if job.reason == ASKED else wait.reason
             run_at = self._now() + wait.seconds
             verdict = Verdict(state="queued", result=job.result, run_at=run_at, reason=reason, counted=False)
             return await self._record(claim, verdict, counted_as="rate_limited")
@@ -145,7 +151,7 @@ class Worker:
             _log.warning("job %s: its lease ran out before the commit point; nothing was sent", job.id)
             return None
         due = await self._record(claim, judged.verdict)
-        await self._after(judged, attempt.route)
+        await self._after(judged, attempt)
         return due
 
     async def _record(self, claim: Claim, verdict: Verdict, *, counted_as: str | None = None) -> datetime | None:
@@ -159,22 +165,15 @@ class Worker:
         _log.info("job %s: %s", claim.job_id, counted_as or verdict.state)
         return None if verdict.run_at is None else datetime.fromtimestamp(verdict.run_at, UTC)
 
-    async def _after(self, judged: Judged, route: Route | None) -> None:
+    async def _after(self, judged: Judged, attempt: _Attempt) -> None:
         if self._policy.suppress_s and (gone := [s for s in judged.receipt.rejected if has_no_mailbox(s)]):
             until = self._now() + self._policy.suppress_s
             await self._ledger.suppress([
                 Suppression(address=status.address.lower(), reason=str(status.reply)[:200], until=until)
                 for status in gone
             ])  # fmt: skip
-        if judged.final and route is not None:
-            await self.sending_told(judged.receipt, route)
-
-    async def sending_told(self, receipt: Receipt, route: Route) -> None:
-        """Observers hear of a final outcome."""
-        for sending in self._sendings.values():
-            if route in await sending.routes():
-                await sending.told(receipt, route)
-                return
+        if judged.final and attempt.route is not None and attempt.sending is not None:
+            await attempt.sending.told(judged.receipt, attempt.route)
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
@@ -184,6 +183,23 @@ class Worker:
         if connections not in self._sendings:
             self._sendings[connections] = self._open_sending(connections)
         return self._sendings[connections]
+
+    def session(self, route: Route) -> AbstractAsyncContextManager[bool]:
+        """The right to one of an account's sessions; APIs have none that count."""
+        if self._registry.provider(route.connection.provider).endpoint is None:
+            return contextlib.nullcontext(True)
+        return self._shares.place(_account(route), route.limits.connections, patience_s=PATIENCE_S)
+
+    async def turn(self, route: Route) -> float:
+        """Wait for an account's rate; 0, or the seconds after which to ask again."""
+        return await self._rates.admit(_account(route), route.limits, patience_s=PATIENCE_S)
+
+    async def _retire(self, account: str) -> None:
+        """Close an account's sessions: none of them is in use, others may open as many."""
+        for names, sending in tuple(self._sendings.items()):
+            if any(_account(route) == account for route in await sending.routes()):
+                del self._sendings[names]
+                await sending.aclose()
 
     # -- house-keeping
 
@@ -206,11 +222,12 @@ class Worker:
 
 
 class _NotYet(Exception):
-    """The account's rate lets nothing through for a while."""
+    """The account lets nothing through for a while: its rate, or other workers have its sessions."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, reason: str) -> None:
         super().__init__(seconds)
         self.seconds = seconds
+        self.reason = reason
 
 
 class _Attempt:
@@ -224,6 +241,7 @@ class _Attempt:
         self._lost: LeaseLost | None = None
         self._unwritten: QueueError | None = None
         self.route: Route | None = None
+        self.sending: Sending | None = None
 
     async def judged(self, receipt: Receipt) -> Judged:
         worker, stored = self._worker, self._stored
@@ -268,23 +286,16 @@ class _Attempt:
     async def _tried(self, envelope: Envelope) -> tuple[Report, int]:
         """One try; further routes only where nothing can have been delivered."""
         report, size = Report(statuses=refused(envelope.recipients, stage="prepare", permanent=False)), 0
-        sending = self._worker.sending(self._stored.connections)
         try:
-            for route in await sending.routes():
-                wait = await self._worker._rates.admit(_account(route), route.limits, patience_s=PATIENCE_S)  # noqa: SLF001
-                if wait and self.route is None:
-                    raise _NotYet(wait)
-                if wait:
-                    break
-                self.route = route
-                report, size = await sending.try_once(
-                    self._stored.message,
-                    envelope,
-                    route=route,
-                    token=_tokens(self._stored.message.message_id or self._claim.job_id),
-                    octets=self._stored.octets,
-                    commit=self._commit,
-                )
+            routes = await self._worker.sending(self._stored.connections).routes()
+            for index, route in enumerate(routes):
+                async with self._worker.session(route) as free:
+                    wait, reason = (PATIENCE_S, SHARED) if not free else (await self._worker.turn(route), RATED)
+                    if wait and self.route is None:
+                        raise _NotYet(wait, reason)
+                    if wait:
+                        break
+                    report, size = await self._over(index, envelope)
                 if self._committed or not all(s.outcome == "rejected" and not s.permanent for s in report.statuses):
                     break
         except (LeaseLost, _NotYet, asyncio.CancelledError):
@@ -297,6 +308,19 @@ class _Attempt:
                 return Report.all(envelope, "unknown", stage="final", error=_bug(error)), size
             return _never_left(envelope, _bug(error)), size
         return report, size
+
+    async def _over(self, index: int, envelope: Envelope) -> tuple[Report, int]:
+        """Over one route, which may have been opened anew since we asked for a session."""
+        self.sending = self._worker.sending(self._stored.connections)
+        self.route = (await self.sending.routes())[index]
+        return await self.sending.try_once(
+            self._stored.message,
+            envelope,
+            route=self.route,
+            token=_tokens(self._stored.message.message_id or self._claim.job_id),
+            octets=self._stored.octets,
+            commit=self._commit,
+        )
 
     async def _commit(self) -> None:
         try:
@@ -323,7 +347,8 @@ def _account(route: Route) -> str:
     connection = route.connection
     settings: Any = connection.auth[1] if connection.auth else None
     user = getattr(settings, "username", None) or getattr(settings, "user", None)
-    return f"{connection.provider}:{user or connection.name or route.author}"
+    host = getattr(connection.settings, "host", None)  # of a provider that is any host
+    return ":".join(str(part) for part in (connection.provider, host, user or connection.name or route.author) if part)
 
 
 def _tokens(seed: str) -> Callable[[], str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from attrs import field, frozen
 
@@ -113,6 +113,7 @@ __all__ = [
     "SecretScheme",
     "Selection",
     "Settings",
+    "SharingLedger",
     "SmtpEndpoint",
     "Submission",
     "SuppliedToken",
@@ -124,6 +125,7 @@ __all__ = [
     "Tokens",
     "Transport",
     "Verdict",
+    "fair_share",
 ]
 
 
@@ -516,6 +518,60 @@ class Ledger(Protocol):
     async def aclose(self) -> None:
         """Close; safe to repeat."""
         ...
+
+
+@runtime_checkable
+class SharingLedger(Protocol):
+    """What a `Ledger` can do beyond, for workers that share accounts and for dispatchers over brokers.
+
+    A ledger without it works: its workers say that ``limits.connections`` holds for each of them alone.
+    """
+
+    async def due(self, *, limit: int) -> Sequence[str]:
+        """Ids of jobs that `Ledger.take` would give now, suspects left out; at most `limit`. Takes nothing."""
+        ...
+
+    async def share(self, key: str, holder: str, *, using: int, wanted: int, most: int, lease_s: float) -> int:
+        """How many of `most` places `holder` may use until it asks again, at most for `lease_s` seconds.
+
+        Who asks tells what it uses, which is its own until it says otherwise; the rest is divided as by `fair_share`.
+
+        Args:
+            key: What the places are of: an account.
+            holder: Who asks.
+            using: Places it cannot give up now.
+            wanted: Places it could use; 0, and nothing in use: it gives up all it has.
+            most: Places there are for all holders.
+            lease_s: How long a holder that says nothing more keeps its places, in seconds.
+        """
+        ...
+
+
+def fair_share(wanted: Mapping[str, int], *, most: int, turn: int) -> dict[str, int]:
+    """Divide places: nobody gets fewer than another one who wants no more; what nobody wants is divided evenly.
+
+    Args:
+        wanted: By holder.
+        most: Places there are.
+        turn: Counts up with time: where a place cannot be divided, the holders have it by turns.
+    """
+    names = sorted(wanted)
+    shares = dict.fromkeys(names, 0)
+    left, open_ = most, [name for name in names if wanted[name] > 0]
+    while open_ and left >= len(open_):
+        step = min(left // len(open_), *(wanted[name] - shares[name] for name in open_))
+        for name in open_:
+            shares[name] += step
+        left -= step * len(open_)
+        open_ = [name for name in open_ if shares[name] < wanted[name]]
+    if not open_:  # everybody has what they want
+        open_ = [name for name in names if wanted[name] > 0]
+        for name in open_:
+            shares[name] += left // len(open_)
+        left = left % len(open_) if open_ else 0
+    for place in range(left):
+        shares[open_[(place + turn) % len(open_)]] += 1
+    return shares
 
 
 class Dispatcher(Protocol):

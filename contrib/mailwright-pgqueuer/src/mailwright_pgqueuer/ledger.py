@@ -13,7 +13,7 @@ import asyncpg
 from attrs import evolve
 
 from mailwright.errors import LeaseLost, QueueError
-from mailwright.spi import ASKED, Claim, Clock, Job, JobVerb, Selection, Suppression, Verdict
+from mailwright.spi import ASKED, Claim, Clock, Job, JobVerb, Selection, Suppression, Verdict, fair_share
 from mailwright_pgqueuer import transactions
 from mailwright_pgqueuer.places import Place
 from mailwright_pgqueuer.schema import ENDED, STEPS, VERSION, adding
@@ -28,6 +28,12 @@ _HORIZON_S: Final = 86400.0
 _GRACE_S: Final = 3600.0
 _LOCK: Final = 0x6D61696C
 """Of those who make the tables at the same time."""
+_SHARES_LOCK: Final = 0x6D61696D
+_TURN_S: Final = 5.0
+_ANNOUNCED: Final = """
+    (SELECT id FROM mailwright_jobs WHERE ready = 1 ORDER BY priority DESC, run_at, seq LIMIT $2)
+    UNION ALL (SELECT id FROM mailwright_jobs WHERE wake <= $1::float8 AND starts < 2
+        AND NOT (state = 'unknown' AND on_unknown = 'hold') LIMIT $2) LIMIT $2"""
 _WAKE: Final = """
     WITH due AS (SELECT seq FROM mailwright_jobs WHERE {} LIMIT 500 FOR UPDATE SKIP LOCKED)
     UPDATE mailwright_jobs j SET wake = NULL, fence = fence + 1,
@@ -313,6 +319,34 @@ class PostgresLedger:
             return 0.0
         rows = await self.fetch("SELECT tat FROM mailwright_rates WHERE key = $1", key)
         return max(0.001, float(rows[0][0]) + step - slack - now)
+
+    async def due(self, *, limit: int) -> Sequence[str]:
+        """See `mailwright.spi.SharingLedger`."""
+        return [row[0] for row in await self.fetch(_ANNOUNCED, self._now(), limit)]
+
+    async def share(self, key: str, holder: str, *, using: int, wanted: int, most: int, lease_s: float) -> int:
+        """See `mailwright.spi.SharingLedger`."""
+        now = self._now()
+        async with translated(), self._pool.acquire() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1, hashtext($2))", _SHARES_LOCK, key)
+            await connection.execute(
+                "DELETE FROM mailwright_shares WHERE key = $1 AND (until < $2 OR until > $3 OR ($4 AND holder = $5))",
+                key, now, now + _HORIZON_S, not using and not wanted, holder,
+            )  # fmt: skip
+            if not using and not wanted:
+                return 0
+            rows = await connection.fetch(
+                "SELECT holder, held, wanted FROM mailwright_shares WHERE key = $1 AND holder <> $2", key, holder
+            )
+            wants = {row["holder"]: row["wanted"] for row in rows} | {holder: wanted}
+            fair = fair_share(wants, most=most, turn=int(now / _TURN_S))[holder]
+            allowed = max(0, min(fair, most - sum(row["held"] for row in rows)))
+            await connection.execute(
+                "INSERT INTO mailwright_shares VALUES ($1, $2, $3, $4, $5) ON CONFLICT (key, holder) DO UPDATE SET "
+                "held = excluded.held, wanted = excluded.wanted, until = excluded.until",
+                key, holder, max(allowed, using), wanted, now + lease_s,
+            )  # fmt: skip
+        return allowed
 
     async def suppress(self, entries: Sequence[Suppression]) -> None:
         """See there."""

@@ -42,7 +42,12 @@ CREATE INDEX IF NOT EXISTS mailwright_jobs_ended ON mailwright_jobs (state, upda
 CREATE INDEX IF NOT EXISTS mailwright_contents_touched ON mailwright_contents (touched, name);
 CREATE INDEX IF NOT EXISTS mailwright_suppressions_until ON mailwright_suppressions (until);
 """
-STEPS: Final = (_TABLES, _ENDINGS)
+_SHARES: Final = """
+CREATE TABLE IF NOT EXISTS mailwright_shares (
+    key text NOT NULL, holder text NOT NULL, held integer NOT NULL, wanted integer NOT NULL,
+    until double precision NOT NULL, PRIMARY KEY (key, holder));
+"""
+STEPS: Final = (_TABLES, _ENDINGS, _SHARES)
 """What brings tables from one version to the next."""
 VERSION: Final = len(STEPS)
 _KEY: Final = (

@@ -33,7 +33,11 @@ CREATE TABLE rates (key TEXT PRIMARY KEY, tat REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE suppressions (address TEXT PRIMARY KEY, reason TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
 """
 _ENDINGS: Final = f"CREATE INDEX jobs_ended ON jobs (state, updated) WHERE {ENDED}; CREATE INDEX contents_touched ON contents (touched, name)"
-STEPS: Final = (_TABLES, _ENDINGS)
+_SHARES: Final = (
+    "CREATE TABLE shares (key TEXT NOT NULL, holder TEXT NOT NULL, held INTEGER NOT NULL, wanted INTEGER NOT NULL, "
+    "until REAL NOT NULL, PRIMARY KEY (key, holder)) WITHOUT ROWID"
+)
+STEPS: Final = (_TABLES, _ENDINGS, _SHARES)
 """What brings a database from one version to the next."""
 VERSION: Final = len(STEPS)
 

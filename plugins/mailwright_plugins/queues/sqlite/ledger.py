@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
 from mailwright.errors import ConfigurationError, LeaseLost, QueueError
-from mailwright.spi import ASKED, Claim, Clock, Job, JobVerb, Selection, Suppression, Verdict
+from mailwright.spi import ASKED, Claim, Clock, Job, JobVerb, Selection, Suppression, Verdict, fair_share
 from mailwright_plugins.queues.sqlite import files, pages
 from mailwright_plugins.queues.sqlite.threads import Lane
 
@@ -39,6 +39,11 @@ _TAKE: Final = f"""
         fence = fence + 1, updated = :now
     WHERE seq IN (SELECT seq FROM jobs WHERE ready = :ready ORDER BY priority DESC, run_at, seq LIMIT :limit)
     RETURNING {_ALL}"""  # noqa: S608 - constants
+_TURN_S: Final = 5.0
+_ANNOUNCED: Final = """
+    SELECT id FROM (SELECT id FROM jobs WHERE ready = 1 ORDER BY priority DESC, run_at, seq LIMIT :limit)
+    UNION ALL SELECT id FROM (SELECT id FROM jobs WHERE wake <= :now AND starts < 2
+        AND NOT (state = 'unknown' AND on_unknown = 'hold') LIMIT :limit) LIMIT :limit"""
 _CHANGES: Final[Mapping[JobVerb, tuple[str, str]]] = {
     "retry": (
         f"state = 'queued', ready = 1, wake = NULL, run_at = :now, starts = 0, reason = '{ASKED}'",
@@ -329,6 +334,38 @@ class SqliteLedger:
                 "INSERT INTO rates VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET tat = excluded.tat", (key, tat + step)
             )
             return 0.0
+
+        return await self._writer.run(work)
+
+    async def due(self, *, limit: int) -> Sequence[str]:
+        """See `mailwright.spi.SharingLedger`."""
+        now = self._now()
+        return await self._reader.run(
+            lambda connection: [row[0] for row in connection.execute(_ANNOUNCED, {"now": now, "limit": limit})]
+        )
+
+    async def share(self, key: str, holder: str, *, using: int, wanted: int, most: int, lease_s: float) -> int:
+        """See `mailwright.spi.SharingLedger`."""
+        now = self._now()
+
+        def work(connection: sqlite3.Connection) -> int:
+            connection.execute(
+                "DELETE FROM shares WHERE key = ? AND (until < ? OR until > ?)", (key, now, now + _HORIZON_S)
+            )
+            rows = connection.execute("SELECT holder, held, wanted FROM shares WHERE key = ?", (key,)).fetchall()
+            others: dict[str, tuple[int, int]] = {row[0]: (row[1], row[2]) for row in rows if row[0] != holder}
+            if not using and not wanted:
+                connection.execute("DELETE FROM shares WHERE key = ? AND holder = ?", (key, holder))
+                return 0
+            shares = fair_share(
+                {name: row[1] for name, row in others.items()} | {holder: wanted}, most=most, turn=int(now / _TURN_S)
+            )
+            allowed = max(0, min(shares[holder], most - sum(row[0] for row in others.values())))
+            connection.execute(
+                "INSERT OR REPLACE INTO shares VALUES (?, ?, ?, ?, ?)",
+                (key, holder, max(allowed, using), wanted, now + lease_s),
+            )
+            return allowed
 
         return await self._writer.run(work)
 
