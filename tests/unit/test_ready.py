@@ -48,6 +48,20 @@ def test_what_is_missing_is_added() -> None:
     assert message.message_id == composed.message_id == "<1@x.org>"
 
 
+def test_empty_is_missing() -> None:
+    message, composed = made(b"Message-ID:\r\nDate: \r\n" + LETTER)
+    read = message_from_bytes(bytes(composed), policy=default)
+    assert read.get_all("Message-ID") == ["<1@x.org>"] == [message.message_id]
+    assert read.get_all("Date") == ["Fri, 02 Jan 2026 03:04:05 +0000"]
+
+
+def test_lists_of_addresses_may_be_folded_with_tabs() -> None:
+    message, composed = made(LETTER.replace(b"bo@y.org", b"Bo <bo@y.org>,\r\n\tCy\tD <cy@y.org>"))
+    assert message.envelope is not None
+    assert message.envelope.recipients == ("bo@y.org", "cy@y.org", "secret@z.org")
+    assert b"<bo@y.org>,\r\n\tCy\tD" in bytes(composed)
+
+
 def test_its_own_id_and_date_stay() -> None:
     letter = b"Message-ID: <own@id>\r\nDate: Thu, 01 Jan 2026 00:00:00 +0000\r\n" + LETTER
     message, composed = made(letter)
@@ -65,6 +79,10 @@ def test_its_own_id_and_date_stay() -> None:
         (b"From me@x.org Mon Jan  1\n" + LETTER.replace(b"\r\n", b"\n"), "not a header field"),
         (b"From: eve@x.org\r\n" + LETTER, "two From fields"),
         (LETTER.replace(b"To:", b"To: a@x.org\r\nto:"), "two to fields"),
+        (b"Bcc: other@z.org\r\n" + LETTER, "two Bcc fields"),
+        (b"Content-Type: text/plain\r\nContent-type: text/html\r\n" + LETTER, "two Content-type fields"),
+        (b"Resent-To: eve@z.org\r\n" + LETTER, "Resent fields.*envelope of your own"),
+        (LETTER.replace(b"Ann <ann@x.org>", b"ann@x.org (Ann)"), "comments.*write it as"),
         (LETTER.replace(b"Subject: Hi", b"Subject: Hi\r\n \r\n there"), "blanks"),
         (LETTER.replace(b"Hi", b"\xff"), "UTF-8"),
         (LETTER.replace(b"bo@y.org", b"team: bo@y.org;"), "envelope of your own"),
@@ -77,6 +95,13 @@ def test_its_own_id_and_date_stay() -> None:
 def test_what_cannot_be_sent_is_refused(data: bytes, wanted: str) -> None:
     with pytest.raises(MailwrightError, match=wanted):
         made(data)
+
+
+def test_a_resent_message_goes_to_an_envelope_of_its_own() -> None:
+    envelope = Envelope(sender="ann@x.org", recipients=("eve@z.org",))
+    message, composed = made(b"Resent-To: eve@z.org\r\nResent-Bcc: ann@x.org\r\n" + LETTER, envelope=envelope)
+    assert message.envelope == envelope
+    assert b"Resent-Bcc" not in bytes(composed)
 
 
 def test_an_envelope_of_its_own_needs_no_readable_recipients() -> None:
