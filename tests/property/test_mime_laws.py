@@ -13,7 +13,7 @@ from base64 import b64encode
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.utils import getaddresses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -71,6 +71,22 @@ def test_every_message_obeys_every_law(message: Message) -> None:
 @given(message=messages())
 def test_every_message_obeys(law: Callable[[Message], None], message: Message) -> None:
     law(message)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"to": ["Jürgen <jürgen@example.org>", "Åsa <asa@example.org>"]},
+        {"references": f"<{'r' * 60}@example.org>"},
+        {"headers": {f"X-{'h' * 60}": "é" * 40}},
+        {"attachments": [Part(content=b"x", filename=name) for name in ("a;b.txt", ");", "a=b, c.txt")]},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+def test_laws_hold_where_chance_seldom_looks(values: dict[str, Any]) -> None:
+    rest = {"to": "bo@example.org", "text": "x", "message_id": "<1@example.org>"}
+    date = datetime(2026, 11, 2, tzinfo=UTC)
+    laws.hold(Message(from_="Ann <ann@example.org>", date=date, **(rest | values)))
 
 
 def test_the_judges_are_here() -> None:

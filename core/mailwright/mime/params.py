@@ -8,7 +8,9 @@ from typing import Final
 from mailwright.errors import MessageError
 from mailwright.mime.fields import WIDTH, fold
 
-_QUOTABLE: Final = re.compile(r"[ !#-\[\]-~]+")  # printable ASCII without the quotation mark and the backslash
+_QUOTABLE: Final = re.compile(
+    r"[ !#-:<-\[\]-~]+"
+)  # printable ASCII without what some readers cut at: " ; and backslash
 _ATTRIBUTE_CHAR: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&+-.^_`{|}~")
 _ENCODED: Final = tuple(chr(byte) if byte in _ATTRIBUTE_CHAR else f"%{byte:02X}" for byte in range(256))
 MAX_PIECES: Final = 9  # some readers know one digit only
