@@ -304,8 +304,9 @@ def test_H11_content_ids_are_checked(identifier: str) -> None:  # noqa: N802
 def test_H10_calendar_methods_are_checked() -> None:  # noqa: N802
     with pytest.raises(MessageError, match="calendar"):
         Calendar(content="BEGIN:VCALENDAR\n", method="REQUEST; x=y")
-    with pytest.raises(MessageError, match="METHOD:CANCEL"):
-        Calendar(content="BEGIN:VCALENDAR\r\nMETHOD:CANCEL\r\n", method="REQUEST")
+    for line in ("\r\nMETHOD:CANCEL\r\n", "\rMETHOD:CANCEL\r", "\nMETHOD;X-A=b:CANCEL\n"):
+        with pytest.raises(MessageError, match="METHOD:CANCEL"):
+            Calendar(content=f"BEGIN:VCALENDAR{line}", method="REQUEST")
     Calendar(content="BEGIN:VCALENDAR\r\nmethod:request\r\n", method="REQUEST")
 
 

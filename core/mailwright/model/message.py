@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from attrs import evolve, field, frozen
 
@@ -21,6 +21,8 @@ _TOKEN = r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]+"  # noqa: S105 - RFC 2045 §5.1 token, 
 _CONTENT_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}")
 _MESSAGE_ID = re.compile(r"<[!#-'*+./0-9=?A-Z^-~-]+@(?:[!#-'*+./0-9=?A-Z^-~-]+|\[[!-Z^-~]+\])>")
 _CONTENT_ID = re.compile(r"[!#-'*+./0-9=?A-Z^-~-]+(?:@[!#-'*+./0-9=?A-Z^-~-]+)?")
+
+T = TypeVar("T")
 
 
 class Priority(Enum):
@@ -158,7 +160,9 @@ class Calendar:
         if not isinstance(self.method, str) or not re.fullmatch(r"[A-Z-]{1,32}", self.method):
             msg = f"calendar: {self.method!r} is not an iTIP method such as REQUEST"
             raise MessageError(msg)
-        found = re.search(r"^METHOD:[ \t]*([A-Za-z-]*)", self.content, re.MULTILINE | re.IGNORECASE)
+        found = re.search(
+            r"(?:^|\r)METHOD(?:;[^:\r\n]*)?:[ \t]*([A-Za-z-]*)", self.content, re.MULTILINE | re.IGNORECASE
+        )
         if found and found.group(1).upper() != self.method:
             msg = f"calendar: method is {self.method}, but the object says METHOD:{found.group(1)} (RFC 6047 §2.4)"
             raise MessageError(msg)
@@ -215,7 +219,7 @@ def _header_pairs(value: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple
     return tuple([check_header(name, text) for name, text in _pairs("headers", value)])
 
 
-def _pairs(field: str, value: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+def _pairs(field: str, value: Mapping[str, T] | Iterable[tuple[str, T]]) -> tuple[tuple[str, T], ...]:
     pairs = value.items() if isinstance(value, Mapping) else value
     if isinstance(pairs, str) or not isinstance(pairs, Iterable):
         msg = f"{field}: a mapping, or a list of pairs of name and value, not {type(pairs).__name__}"
@@ -323,7 +327,7 @@ def _priority(value: Priority | str) -> Priority:
 
 
 def _options(value: Mapping[str, Settings] | Iterable[tuple[str, Settings]]) -> tuple[tuple[str, Settings], ...]:
-    return tuple(value.items() if isinstance(value, Mapping) else value) if value else ()
+    return _pairs("options", value) if value else ()
 
 
 def _list_headers(value: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -342,7 +346,7 @@ def _list_headers(value: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple
                 msg = f"list_headers.id: {str(text)[:80]!r} is not an id such as news.example.org (RFC 2919)"
                 raise MessageError(msg)
         else:
-            _url(f"list_headers.{name}", text, "https:", "http:", "mailto:")
+            _url(f"list_headers.{name}", text, "https://", "http://", "mailto:")
     return pairs
 
 
@@ -443,7 +447,7 @@ class Message:
 
     def _check_unsubscribe(self) -> None:
         for url in self.list_unsubscribe:
-            _url("list_unsubscribe", url, "https:", "mailto:", "http:")
+            _url("list_unsubscribe", url, "https://", "mailto:", "http://")
         if self.one_click:
             schemes = [url.partition(":")[0].lower() for url in self.list_unsubscribe]
             if schemes.count("https") != 1 or "http" in schemes:
