@@ -497,6 +497,17 @@ def test_H13_hostile_header_text_takes_linear_time(field: str, piece: str) -> No
     laws.linear_time(lambda text: octets(with_text(field, text)), piece)
 
 
+@pytest.mark.parametrize("piece", [" ", "x ", "  x"])
+def test_H13_hostile_values_of_added_fields_take_linear_time(piece: str) -> None:  # noqa: N802
+    composed = laws.composed(message(text="t"))
+
+    def work(text: str) -> None:
+        with suppress(MessageError):
+            composed.with_header("X-Own", text)
+
+    laws.linear_time(work, piece)
+
+
 @pytest.mark.parametrize("piece", ["x", "ü", "\n", " \n", "=", "\r", ".\r\n", "x\t\n", "\x0b", "🎉", "\x85", "From "])
 def test_H13_hostile_bodies_take_linear_time(piece: str) -> None:  # noqa: N802
     laws.linear_time(lambda text: octets(message(text=text)), piece)

@@ -58,11 +58,11 @@ def refold(name: str, text: str) -> str:
 
 def _tokens(text: str) -> list[str]:
     """What stands between blanks; further blanks stay in front of what they precede."""
-    runs = _BLANK_RUNS.findall(text)
-    rest = text[sum(map(len, runs)) :]  # blanks at the end
+    whole = text.rstrip(" ")
+    runs = _BLANK_RUNS.findall(whole)
     if not runs:
         return [text]
-    runs[-1] += rest
+    runs[-1] += text[len(whole) :]
     return [runs[0], *(run[1:] for run in runs[1:])]
 
 

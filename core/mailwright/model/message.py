@@ -56,7 +56,7 @@ def _content_type(value: str | None) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not _CONTENT_TYPE.fullmatch(value):
-        msg = f"content_type: {value!r} is not a media type such as application/pdf"
+        msg = f"content_type: {value!r} is not a media type such as application/pdf (without parameters)"
         raise MessageError(msg)
     if value.lower().startswith("multipart/"):
         msg = "content_type: a part of its own cannot be multipart/*; give a ready MIME part instead"
