@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from email import message_from_bytes
+from email import message_from_bytes, message_from_string
 from email.message import EmailMessage
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
-from email.policy import SMTP, default
+from email.policy import SMTP, SMTPUTF8, EmailPolicy, default
 from typing import Any
 
 import pytest
@@ -81,6 +81,7 @@ def test_its_own_id_and_date_stay() -> None:
         (LETTER.replace(b"To:", b"To: a@x.org\r\nto:"), "two to fields"),
         (b"Bcc: other@z.org\r\n" + LETTER, "two Bcc fields"),
         (b"Content-Type: text/plain\r\nContent-type: text/html\r\n" + LETTER, "two Content-type fields"),
+        (LETTER.replace(b"bo@y.org", b"=?utf-8?q?b=C3=B6?=@y.org"), "encoded-word.*envelope of your own"),
         (b"Resent-To: eve@z.org\r\n" + LETTER, "Resent fields.*envelope of your own"),
         (LETTER.replace(b"Ann <ann@x.org>", b"ann@x.org (Ann)"), "comments.*write it as"),
         (LETTER.replace(b"Subject: Hi", b"Subject: Hi\r\n \r\n there"), "blanks"),
@@ -140,6 +141,25 @@ def test_the_old_classes_of_the_standard_library_are_messages_too() -> None:
     read = message_from_bytes(bytes(composed), policy=default)
     assert read["Subject"] == "Grüße"
     assert read.get_payload(0).get_content() == "Grüße\n"
+
+
+@pytest.mark.parametrize("policy", [default, SMTP, SMTPUTF8])
+def test_the_standard_library_cannot_spoil_addresses(policy: EmailPolicy) -> None:
+    """It folds commas into encoded-words, drops quotation marks, and encodes what stands before an ``@``."""
+    people = [*(Address(f"{'u' * n}@x.org", f"Ün {n}") for n in range(1, 40)), Address("zoë@x.org", "Last, " * 20)]
+    message = EmailMessage(policy=policy)
+    message["From"], message["Subject"] = "Zoë <zoë@x.org>", "Grüße"
+    message["TO"] = ", ".join(map(str, people))
+    message["Cc"] = "team: ann@x.org;"
+    message.set_content("Hello")
+    octets = octets_of(message)
+    assert b"\r\nCc: team: ann@x.org;" in octets
+    known, composed = made(octets.replace(b"team: ann@x.org;", b"ann@x.org"))
+    assert known.envelope == Envelope(sender="zoë@x.org", recipients=(*(one.email for one in people), "ann@x.org"))
+    assert composed.needs == {"smtputf8"}
+    read = message_from_string(bytes(composed).decode(), policy=default)
+    found = [("".join(one.display_name.split()), one.addr_spec) for one in read["To"].addresses]
+    assert found == [("".join(one.name.split()), one.email) for one in people]
 
 
 def test_the_standard_library_does_not_smuggle_fields() -> None:
