@@ -9,13 +9,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from mailwright.errors import MessageError
+from mailwright.mime.transfer import MAX_LINE
 from mailwright.mime.words import encoded_words
 
 if TYPE_CHECKING:
     from mailwright.model import Address
 
 WIDTH: Final = 76  # RFC 2047 §2 for lines with encoded-words; below the 78 of RFC 5322 §2.1.1
-MAX_LINE: Final = 998
 _ATOMS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _BLANK_RUNS: Final = re.compile(r" *[^ ]+")
 _MAX_NAME: Final = 60  # longer display names become encoded-words, which fold anywhere

@@ -6,12 +6,12 @@ import re
 from typing import Final
 
 from mailwright.errors import MessageError
+from mailwright.model.text import SURROGATE
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _INVISIBLE: Final = re.compile(
     "[\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )  # U+202E makes gpj.exe of exe.jpg
-_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 FALLBACK: Final = "attachment"
 
 _TYPES: Final = {
@@ -95,7 +95,7 @@ def clean_filename(name: str, *, field: str) -> str:
     Raises:
         MessageError: For control characters (C0, DEL, C1) and lone surrogates.
     """
-    if not name.isprintable() and (found := _CONTROL.search(name) or _SURROGATE.search(name)):
+    if not name.isprintable() and (found := _CONTROL.search(name) or SURROGATE.search(name)):
         msg = f"{field}: U+{ord(found.group()):04X} is not allowed in a file name"
         raise MessageError(msg)
     base = name.replace("\\", "/").rpartition("/")[2]

@@ -40,7 +40,7 @@ def raw_leaf(part: RawPart, *, field: str) -> Leaf:
         if not separator:
             msg = f"{field}: no empty line between the part's header fields and its body"
             raise MessageError(msg)
-    values = _values(head, field)
+    values = _values(head, field) if head else {}
     encoding = _encoding(values, data, field)
     content_type = values.get(b"content-type", b"text/plain").partition(b";")[0].strip().decode("ascii").lower()
     if content_type.startswith(_COMPOSITE) and values.get(b"content-transfer-encoding", b"").lower() in _ENCODED:
@@ -57,11 +57,9 @@ def _values(head: bytes, field: str) -> dict[bytes, bytes]:
     if not head.isascii():
         msg = f"{field}: header fields must be ASCII"
         raise MessageError(msg)
+    blank = [line for line in head.split(b"\r\n") if not line.strip()]
     unfolded = head.replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t")
-    if blank := [line for line in head.split(b"\r\n") if not line.strip()] if head else []:
-        msg = f"{field}: {blank[0][:60]!r} is not a header field"
-        raise MessageError(msg)
-    for line in unfolded.split(b"\r\n") if head else ():
+    for line in (*blank, *unfolded.split(b"\r\n")):
         match = _FIELD.fullmatch(line)
         if match is None:
             msg = f"{field}: {line[:60]!r} is not a header field"

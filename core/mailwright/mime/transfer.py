@@ -30,8 +30,8 @@ _LINE: Final = 57  # octets in a base64 line of 76
 STEP: Final = 768 * _LINE  # a step's input, encoded and split form fit the second-level cache
 _SPLIT: Final = struct.Struct("76s" * 768 + "0s")  # the empty last piece makes join end the last line too
 _AS_IT_IS: Final = bytes((0x09, 0x0A, *range(0x20, 0x7F)))
-_ESCAPE: Final = tuple(b"=%02X" % octet for octet in range(256))
-_LATIN: Final = tuple(b"".join([_ESCAPE[octet] for octet in chr(code).encode()]) for code in range(256))
+ESCAPE: Final = tuple(b"=%02X" % octet for octet in range(256))
+_LATIN: Final = tuple(b"".join([ESCAPE[octet] for octet in chr(code).encode()]) for code in range(256))
 _EQUALS: Final = 0x3D
 _QP_LINE: Final = 76
 _BLANKS: Final = (b" ", b"\t")
@@ -73,7 +73,7 @@ def encode_text(text: str, *, eight_bit: bool = False) -> tuple[Encoding, bytes,
     try:
         data, escapes = text.encode("latin-1"), _LATIN  # half the time: one octet for each letter to escape
     except UnicodeEncodeError:
-        data, escapes = text.encode(), _ESCAPE
+        data, escapes = text.encode(), ESCAPE
     escaped = data.translate(None, _AS_IT_IS)
     in_utf8 = len(escaped.decode("latin-1").encode()) if escapes is _LATIN else len(escaped)
     size = len(data) - len(escaped) + in_utf8
@@ -105,7 +105,7 @@ def _quoted_printable(data: bytes, escaped: bytes, escapes: tuple[bytes, ...]) -
         escaped = escaped.translate(None, octet)
     given = data.split(b"\n")
     if [*map(bytes.rstrip, given)] != given:  # a blank at a line's end is encoded, so that no relay strips it
-        given = [line[:-1] + _ESCAPE[line[-1]] if line.endswith(_BLANKS) else line for line in given]
+        given = [line[:-1] + ESCAPE[line[-1]] if line.endswith(_BLANKS) else line for line in given]
     lines: list[bytes] = []
     for line in given:
         start, last = 0, len(line) - _QP_LINE

@@ -5,6 +5,8 @@ from __future__ import annotations
 from binascii import b2a_base64, b2a_qp
 from typing import Final
 
+from mailwright.mime.transfer import ESCAPE
+
 LIMIT: Final = 75  # octets of one word, RFC 2047 §2
 _OVERHEAD: Final = len("=?utf-8?Q??=")
 _LITERAL: Final = frozenset(
@@ -13,7 +15,6 @@ _LITERAL: Final = frozenset(
 _SINGLE: Final = bytes((*_LITERAL, 0x20))  # one octet each in Q
 _Q: Final = tuple("_" if byte == 0x20 else chr(byte) if byte in _LITERAL else f"={byte:02X}" for byte in range(256))
 _OCTET: Final = tuple(bytes((octet,)) for octet in range(256))
-_ESCAPE: Final = tuple(b"=%02X" % octet for octet in range(256))
 _LEFT_TO_QP: Final = bytes((0x3D, 0x5F, *range(0x7F, 0x100)))  # `b2a_qp` escapes these, and blanks as "_"
 _ROOM: Final = LIMIT - _OVERHEAD
 _NARROW: Final = 24  # less than this is no room for two characters of four octets
@@ -54,7 +55,7 @@ def _quoted(data: bytes, escaped: bytes) -> str:
     if data.endswith(b" "):
         word = word[:-3] + b"_"
     for octet in {*escaped.translate(None, _LEFT_TO_QP)}:  # ASCII that may not stand in a phrase
-        word = word.replace(_OCTET[octet], _ESCAPE[octet])
+        word = word.replace(_OCTET[octet], ESCAPE[octet])
     return word.decode()
 
 

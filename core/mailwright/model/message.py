@@ -277,7 +277,7 @@ def _tags(value: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _texts(field: str, value: str | Iterable[str]) -> tuple[str, ...]:
-    found = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (value,)
+    found = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
     for text in found:
         if not isinstance(text, str):
             msg = f"{field}: text, or a list of texts, not {type(text).__name__}"
@@ -434,7 +434,6 @@ class Message:
         if self.auto_submitted is not None and self.auto_submitted not in ("auto-generated", "auto-replied"):
             msg = f"auto_submitted: auto-generated or auto-replied, not {self.auto_submitted!r}"
             raise MessageError(msg)
-
         if self.calendar is not None or self.envelope is not None or self.dsn is not None:
             self._check_kinds()
 
