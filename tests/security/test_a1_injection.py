@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from mailwright.errors import AddressError, MessageError
-from mailwright.mime import compose
+from mailwright.mime import compose, ready
 from mailwright.mime.fields import check_block
 from mailwright.model import Address, Calendar, Dsn, Message, Part, RawPart
 from mailwright.prepare import stamp
@@ -495,6 +495,17 @@ def test_H17_hostile_html_takes_linear_time(piece: str) -> None:  # noqa: N802
 @pytest.mark.parametrize("field", ["subject", "to", "custom"])
 def test_H13_hostile_header_text_takes_linear_time(field: str, piece: str) -> None:  # noqa: N802
     laws.linear_time(lambda text: octets(with_text(field, text)), piece)
+
+
+@pytest.mark.parametrize("piece", [",\r\n a@example.org", ",\r\n\ta@example.org", "\r\n ", "\r\nX: y", "\r\n x"])
+def test_H13_hostile_ready_messages_take_linear_time(piece: str) -> None:  # noqa: N802
+    def work(text: str) -> None:
+        with suppress(MessageError, AddressError):
+            letter = f"From: a@example.org\r\nTo: a@example.org{text}\r\n\r\nbody".encode()
+            _, composed = ready(letter, author=None, message_id=str, date=WHEN)
+            assert len(composed.headers) > 3
+
+    laws.linear_time(work, piece, small=100_000)
 
 
 @pytest.mark.parametrize("piece", [" ", "x ", "  x"])

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from attrs import evolve, field, frozen
 
 from mailwright.errors import MessageError
-from mailwright.mime.fields import check_block, refold
+from mailwright.mime.fields import BETWEEN_FIELDS, check_block, refold
 from mailwright.mime.transfer import Base64, base64_lines
 from mailwright.mime.tree import Node, Segment, Structure, structure_of
 from mailwright.model.text import FIELD_NAME
@@ -42,15 +42,8 @@ class ComposedMessage:
     @property
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """The top header block, field by field; values as written, folds included."""
-        found: list[tuple[str, bytes]] = []
-        for line in self._head.split(b"\r\n"):
-            if line[:1] in b" \t" and line and found:
-                name, value = found[-1]
-                found[-1] = name, value + b"\r\n" + line
-            else:
-                raw, _, value = line.partition(b":")
-                found.append((raw.decode(), value[1:] if value.startswith(b" ") else value))
-        return tuple(found)
+        found = [field.partition(b":") for field in BETWEEN_FIELDS.split(self._head)]
+        return tuple([(name.decode(), value.removeprefix(b" ")) for name, _, value in found])
 
     @property
     def structure(self) -> Structure:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mailwright.model import Address
 
 WIDTH: Final = 76  # RFC 2047 §2 for lines with encoded-words; below the 78 of RFC 5322 §2.1.1
+BETWEEN_FIELDS: Final = re.compile(rb"\r\n(?![ \t])")  # not inside a folded one
 _ATOMS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _BLANK_RUNS: Final = re.compile(r" *[^ ]+")
 _MAX_NAME: Final = 60  # longer display names become encoded-words, which fold anywhere
