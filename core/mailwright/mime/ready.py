@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailwright.errors import AddressError, MailwrightError, MessageError
 from mailwright.mime.composed import ComposedMessage, total
-from mailwright.mime.fields import check_block, date_time, mailboxes
+from mailwright.mime.fields import BETWEEN_FIELDS, check_block, date_time, mailboxes
 from mailwright.mime.transfer import check_verbatim
 from mailwright.mime.tree import Leaf, needs_of
 from mailwright.model import Address, Envelope, Message
@@ -21,10 +21,15 @@ if TYPE_CHECKING:
     from email.message import Message as StandardMessage
 
 _NAME: Final = re.compile(rb"[!-9;-~]+")
-_ONCE: Final = frozenset({"from", "sender", "reply-to", "to", "cc", "subject", "date", "message-id"})
+_ONCE: Final = frozenset({
+    "from", "sender", "reply-to", "to", "cc", "bcc", "subject", "date", "message-id", "in-reply-to", "references",
+    "mime-version", "content-type", "content-transfer-encoding",
+})  # fmt: skip
 """Twice, readers would disagree about which one counts (RFC 5322 §3.6)."""
 _OWN: Final = frozenset({"bcc", "resent-bcc", "return-path"})
 """Never sent: the first two are secrets, the third is the last server's to write."""
+_FILLED: Final = frozenset({"date", "message-id"})
+"""Empty, they count as missing."""
 
 Field = tuple[str, bytes]
 """Its name in lower case, and the whole of it."""
@@ -48,10 +53,27 @@ def octets_of(message: StandardMessage | bytes) -> bytes:
     except (UnicodeError, ValueError, LookupError, AttributeError, TypeError, StandardError) as error:
         msg = f"message: the standard library cannot write it: {error}"
         raise MessageError(msg) from error
-    if len(_fields(data.partition(b"\r\n\r\n")[0])) != len(message.keys()):
+    head, end, body = data.partition(b"\r\n\r\n")
+    fields = _fields(head)
+    if len(fields) != len(message.keys()):
         msg = "message: a header value would make a field of its own; the message is refused"
         raise MessageError(msg)
-    return data
+    return b"\r\n".join(map(_people, fields, message.values())) + end + body
+
+
+def _people(field: Field, value: object) -> bytes:
+    """A field of addresses in our own writing.
+
+    The standard library folds commas into encoded-words (gh-100884) and encodes what stands before an ``@``.
+    """
+    name, line = field
+    if not getattr(value, "addresses", ()) or any(group.display_name for group in value.groups):  # type: ignore[attr-defined]
+        return line
+    try:
+        people = [Address(one.addr_spec, one.display_name) for one in value.addresses]  # type: ignore[attr-defined]
+    except AddressError:  # told where the envelope is made
+        return line
+    return mailboxes(line[: len(name)].decode(), people).encode()
 
 
 def ready(
@@ -85,7 +107,7 @@ def ready(
     check_verbatim(data, field="message")
     head, _, body = data.partition(b"\r\n\r\n")
     head, body = head.removesuffix(b"\r\n"), body.removesuffix(b"\r\n")
-    fields = _fields(head)
+    fields = [(name, line) for name, line in _fields(head) if name not in _FILLED or line[len(name) + 1 :].strip()]
     values = _values(fields)
     kept = [line for name, line in fields if name not in _OWN or (bcc and name == "bcc")]
     from_ = _author(values, author)
@@ -93,9 +115,10 @@ def ready(
         kept.insert(0, mailboxes("From", (from_,)).encode())
     if "date" not in values:
         kept.append(f"Date: {date_time(date)}".encode())
-    known = values["message-id"].strip().decode("utf-8", "replace") if "message-id" in values else ""
-    known = known or message_id(from_.domain)
-    if "message-id" not in values:
+    if "message-id" in values:
+        known = values["message-id"].strip().decode("utf-8", "replace")
+    else:
+        known = message_id(from_.domain)
         kept.append(f"Message-ID: {known}".encode())
     block = b"\r\n".join(kept)
     check_block(block.replace(b"\r\n\t", b"\r\n "), fields=len(kept))
@@ -114,16 +137,13 @@ def ready(
 
 def _fields(head: bytes) -> list[Field]:
     found: list[Field] = []
-    for line in head.split(b"\r\n") if head else ():
+    for line in BETWEEN_FIELDS.split(head) if head else ():
         raw, colon, value = line.partition(b":")
-        if colon and (name := _name(raw)) is not None:
-            found.append((name, line if len(raw) == len(name) else raw.rstrip(b" \t") + b":" + value))
-        elif found and line[:1] in {b" ", b"\t"}:
-            last, first = found[-1]
-            found[-1] = last, first + b"\r\n" + line
-        else:
+        name = _name(raw) if colon else None
+        if name is None:
             msg = f"message: {line[:60]!r} is not a header field"
             raise MessageError(msg)
+        found.append((name, line if len(raw) == len(name) else raw.rstrip(b" \t") + b":" + value))
     return found
 
 
@@ -154,6 +174,9 @@ def _author(values: dict[str, bytes], author: Address | None) -> Address:
 
 
 def _envelope(values: dict[str, bytes], from_: Address) -> Envelope:
+    if any(name.startswith("resent-") for name in values):  # RFC 5322 §3.6.6: these name who gets it this time
+        msg = "message: it has Resent fields, so To, Cc and Bcc are not its envelope; hand in an envelope of your own"
+        raise AddressError(msg)
     sender = _first("Sender", values["sender"]) if "sender" in values else from_
     recipients = [
         address for name in ("to", "cc", "bcc") if name in values for address in _addresses(name.title(), values[name])
@@ -171,12 +194,17 @@ def _first(name: str, value: bytes) -> Address:
 
 
 def _addresses(name: str, value: bytes) -> list[Address]:
-    text = value.replace(b"\r\n", b"").decode("utf-8", "replace").strip()
+    text = value.replace(b"\r\n", b"").replace(b"\t", b" ").decode("utf-8", "replace").strip()
     try:
-        return list(Address.parse_list(text)) if text else []
+        found = list(Address.parse_list(text)) if text else []
+        if spoilt := [one.email for one in found if "=?" in one.email]:  # RFC 2047 §5
+            msg = f"{spoilt[0]!r}: an encoded-word stands in an address"
+            raise AddressError(msg)
     except MailwrightError as error:
-        msg = f"message: the {name} field does not make an envelope: {error.message}; hand in an envelope of your own"
+        advice = "write it as Ann <ann@example.org>" if name == "From" else "hand in an envelope of your own"
+        msg = f"message: the {name} field cannot be read: {error.message}; {advice}"
         raise AddressError(msg) from error
+    return found
 
 
 def _header_needs(block: bytes) -> frozenset[Need]:
