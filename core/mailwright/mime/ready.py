@@ -28,6 +28,8 @@ _ONCE: Final = frozenset({
 """Twice, readers would disagree about which one counts (RFC 5322 §3.6)."""
 _OWN: Final = frozenset({"bcc", "resent-bcc", "return-path"})
 """Never sent: the first two are secrets, the third is the last server's to write."""
+_RESENT: Final = frozenset({"resent-to", "resent-cc", "resent-bcc"})
+"""Who gets it this time, instead of To, Cc and Bcc (RFC 5322 §3.6.6)."""
 _FILLED: Final = frozenset({"date", "message-id"})
 """Empty, they count as missing."""
 
@@ -107,8 +109,11 @@ def ready(
     check_verbatim(data, field="message")
     head, _, body = data.partition(b"\r\n\r\n")
     head, body = head.removesuffix(b"\r\n"), body.removesuffix(b"\r\n")
-    fields = [(name, line) for name, line in _fields(head) if name not in _FILLED or line[len(name) + 1 :].strip()]
+    fields = _fields(head)
     values = _values(fields)
+    for empty in [name for name in _FILLED if name in values and not values[name].strip()]:
+        del values[empty]
+        fields = [field for field in fields if field[0] != empty]
     kept = [line for name, line in fields if name not in _OWN or (bcc and name == "bcc")]
     from_ = _author(values, author)
     if "from" not in values:
@@ -174,7 +179,7 @@ def _author(values: dict[str, bytes], author: Address | None) -> Address:
 
 
 def _envelope(values: dict[str, bytes], from_: Address) -> Envelope:
-    if any(name.startswith("resent-") for name in values):  # RFC 5322 §3.6.6: these name who gets it this time
+    if not _RESENT.isdisjoint(values):
         msg = "message: it has Resent fields, so To, Cc and Bcc are not its envelope; hand in an envelope of your own"
         raise AddressError(msg)
     sender = _first("Sender", values["sender"]) if "sender" in values else from_
@@ -197,7 +202,7 @@ def _addresses(name: str, value: bytes) -> list[Address]:
     text = value.replace(b"\r\n", b"").replace(b"\t", b" ").decode("utf-8", "replace").strip()
     try:
         found = list(Address.parse_list(text)) if text else []
-        if spoilt := [one.email for one in found if "=?" in one.email]:  # RFC 2047 §5
+        if "=?" in text and (spoilt := [one.email for one in found if "=?" in one.email]):  # RFC 2047 §5
             msg = f"{spoilt[0]!r}: an encoded-word stands in an address"
             raise AddressError(msg)
     except MailwrightError as error:
