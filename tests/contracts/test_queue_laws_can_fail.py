@@ -27,6 +27,14 @@ class Flawed:
         change = self._changes.get(name)
         return partial(change, self._real) if change else getattr(self._real, name)
 
+    # isinstance() of a protocol looks at the class
+
+    async def due(self, **options: Any) -> Any:
+        return await self.__getattr__("due")(**options)
+
+    async def share(self, *given: Any, **options: Any) -> Any:
+        return await self.__getattr__("share")(*given, **options)
+
 
 async def backwards(real: Any, ids: Sequence[str]) -> Any:
     return [*reversed(await real.read(ids))]
@@ -94,6 +102,14 @@ async def knows_nobody(real: Any, addresses: Any) -> Any:
     return []
 
 
+async def last_first(real: Any, **options: Any) -> Any:
+    return [*reversed(await real.due(**options))]
+
+
+async def generous(real: Any, *given: Any, most: int, **options: Any) -> int:
+    return most
+
+
 async def twice(real: Any, **options: Any) -> Any:
     claims = [*await real.take(**options)]
     return claims + claims[:1]
@@ -118,6 +134,9 @@ LEDGERS: list[tuple[str, dict[str, Any], tuple[Any, ...]]] = [
     ("test_rates_hold_for_everybody_who_asks", {"admit": no_rate}, ()),
     ("test_suppressions_end", {"suppressed": knows_nobody}, ()),
     ("test_many_workers_take_each_job_once", {"take": twice}, ()),
+    ("test_what_is_due_is_told_without_being_taken", {"due": last_first}, ()),
+    ("test_places_of_an_account_are_shared_and_never_given_twice", {"share": generous}, ()),
+    ("test_places_asked_for_at_once_are_given_once", {"share": generous}, ()),
 ]
 
 
