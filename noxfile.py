@@ -96,7 +96,7 @@ def contrib(session: nox.Session) -> None:
             session.run("pytest", "-q", "-c", str(ROOT / "pyproject.toml"), str(path / "tests"), *session.posargs)
         others = [str(ROOT / f"tests/docs/test_{name}_page.py") for name in ("django", "postgresql")]
         others.append(str(ROOT / "tests/crash/test_crash.py"))
-        session.run("pytest", "-q", "-c", str(ROOT / "pyproject.toml"), *others, *session.posargs)
+        session.run("pytest", "-q", "-n", "auto", "-c", str(ROOT / "pyproject.toml"), *others, *session.posargs)
 
 
 @nox.session
