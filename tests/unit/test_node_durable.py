@@ -56,7 +56,7 @@ class TestOutbox:
 class TestUnknown:
     @pytest.fixture(autouse=True)
     def no_waiting(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("mailwright.sending.BACKOFF_S", (0.0,))
+        monkeypatch.setattr("mailwright.sending.attempts.BACKOFF_S", (0.0,))
 
     @pytest.mark.parametrize(("choice", "status", "copies"), [("hold", "unknown", 1), ("retry", "sent", 2)])
     async def test_held_or_sent_again_with_the_same_id(self, choice: str, status: str, copies: int) -> None:

@@ -28,13 +28,13 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 @pytest.fixture
 def outbox_capture(monkeypatch: pytest.MonkeyPatch) -> Capture:
     """Every mailer of this process writes into ``.messages``: no socket, no login, no saved connection needed."""
-    from mailwright.sending import Sending  # noqa: PLC0415 - lazy
+    from mailwright.sending.routes import Routes  # noqa: PLC0415 - lazy
     from mailwright.testing.capture import Capture  # noqa: PLC0415
 
     capture = Capture()
 
-    async def opened(self: Sending, reference: object) -> object:
+    async def opened(self: Routes, reference: object) -> object:
         return await capture.open_route(reference, self._registry, self._saved)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Sending, "_open", opened)
+    monkeypatch.setattr(Routes, "_open", opened)
     return capture

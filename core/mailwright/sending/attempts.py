@@ -1,0 +1,167 @@
+"""Trying to send one draft: again, and over further routes, as long as nothing can have been delivered twice."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from attrs import evolve
+
+from mailwright import mime
+from mailwright.errors import LeaseLost, MailwrightError
+from mailwright.lifecycle import Lifecycle
+from mailwright.model import Envelope, Receipt, RecipientStatus, Report
+from mailwright.registry import Registry
+from mailwright.routing import explained
+from mailwright.sending.drafts import Draft, Drafter
+from mailwright.sending.routes import Route
+from mailwright.spi import Submission
+
+if TYPE_CHECKING:
+    from mailwright.ports import Clock
+
+_log = logging.getLogger("mailwright")
+Commit: TypeAlias = Callable[[], Awaitable[None]]
+"""Awaited just before the point of no return."""
+BACKOFF_S: Final = (1.0, 5.0, 15.0)
+"""Seconds before the second, third and each further try."""
+PATIENCE_S: Final = 60.0
+"""The longest wait a server may ask for while somebody waits for `send`; the outbox waits longer."""
+
+
+class Attempts:
+    """Tries drafts.
+
+    Args:
+        drafter: Composes anew for another kind of route.
+        hooks: Run before each attempt.
+        registry: Of providers, to explain refusals.
+        retries: Where the connection does not say.
+        on_unknown: Whether an outcome that is not known is tried again.
+        clock: Waits.
+    """
+
+    def __init__(
+        self,
+        drafter: Drafter,
+        hooks: Lifecycle,
+        *,
+        registry: Registry,
+        retries: int,
+        on_unknown: Literal["hold", "retry"],
+        clock: Clock,
+    ) -> None:
+        self._drafter = drafter
+        self._hooks = hooks
+        self._registry = registry
+        self._retries = retries
+        self._on_unknown = on_unknown
+        self._clock = clock
+
+    async def run(self, draft: Draft, routes: tuple[Route, ...], commit: Commit, index: int) -> Receipt:
+        """Try; try again those refused for the moment; turn to the next route where nothing can have been delivered."""
+        receipt: Receipt | None = None
+        open_for = draft.envelope
+        position = 0
+        most = routes[0].connection.retries if routes[0].connection.retries is not None else self._retries
+        for attempt in range(max(most, 1) + len(routes)):
+            route = routes[position]
+            report = await self._again(draft, open_for, route, commit, tried=attempt > 0)
+            receipt = _entered(receipt, report, draft, route, index)
+            if receipt.status == "sent" or not (waiting := self._waiting(receipt, route)):
+                break
+            further = position + 1 < len(routes) and _takes(draft, routes[position + 1])
+            if further and not receipt.accepted and not receipt.unknown:
+                position += 1
+                draft = self._drafter.moved(draft, route, routes[position])
+            elif (
+                receipt.attempts - position > (max(most, 1) if receipt.unknown else most)
+                or (report.retry_after_s or 0.0) > PATIENCE_S
+            ):
+                break
+            else:
+                await self._clock.sleep(report.retry_after_s or BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+            open_for = Envelope(sender=open_for.sender, recipients=tuple(status.address for status in waiting))
+        assert receipt is not None
+        if receipt.status != "sent":
+            receipt = explained(receipt, self._registry.provider(route.connection.provider))
+        return _with_kept_back(receipt, draft) if draft.kept_back else receipt
+
+    def _waiting(self, receipt: Receipt, route: Route) -> list[RecipientStatus]:
+        """Those that may be tried again."""
+        if receipt.unknown and self._on_unknown == "hold":
+            return []
+        waiting = [status for status in receipt.rejected if not status.permanent]
+        waiting += receipt.unknown
+        everybody = len(waiting) == len(receipt.statuses)
+        return waiting if everybody or route.transport.capabilities.per_recipient else []
+
+    async def _again(self, draft: Draft, envelope: Envelope, route: Route, commit: Commit, *, tried: bool) -> Report:
+        """A hook that fails once something was tried ends it; what earlier attempts came to must not be lost with it."""
+        try:
+            return await self.once(draft, envelope, route, commit)
+        except LeaseLost:
+            raise
+        except MailwrightError as error:
+            if not tried:
+                raise
+            return Report.all(envelope, "rejected", stage=error.stage or "hook", permanent=True, error=error)
+
+    async def once(self, draft: Draft, envelope: Envelope, route: Route, commit: Commit) -> Report:
+        """One attempt.
+
+        Args:
+            draft: Composed for this kind of route.
+            envelope: Whom it is for: some of the draft's recipients, or all.
+            route: Over which.
+            commit: Awaited before the point of no return.
+        """
+        signed = await self._hooks.before_send(draft.composed, envelope, route.info)
+        if route.rate.limited:
+            await route.rate.admit()
+        if route.composes and signed is not draft.composed:
+            told = "what a before_send hook made of the octets (a signature?) is not carried: it composes by itself"
+            _log.warning("provider %s: %s", route.connection.provider, told)
+        submission = Submission(
+            composed=signed,
+            message=mime.with_text(draft.message) if route.composes else draft.message,
+            envelope=envelope,
+            idempotency_key=draft.composed.message_id,
+            deadline=self._clock.monotonic() + route.connection.timeouts.total,
+            commit=commit,
+            may_repeat=self._on_unknown == "retry",
+        )
+        return await route.transport.deliver(submission)
+
+
+def _takes(draft: Draft, route: Route) -> bool:
+    return draft.ready is None or not route.composes
+
+
+def _entered(receipt: Receipt | None, report: Report, draft: Draft, route: Route, index: int) -> Receipt:
+    """The receipt with what one more attempt came to."""
+    provider = route.connection.provider
+    if receipt is not None:
+        return receipt.merge(report, provider=provider, doubtful=receipt.unknown)
+    composed, envelope = draft.composed, draft.envelope
+    return Receipt.of(
+        report,
+        message_id=composed.message_id,
+        envelope=envelope,
+        size=composed.size,
+        provider=provider,
+        index=index,
+    )
+
+
+def _with_kept_back(receipt: Receipt, draft: Draft) -> Receipt:
+    kept_back = [
+        RecipientStatus(address=address, outcome="rejected", permanent=True, stage="prepare")
+        for address in draft.kept_back
+    ]
+    return evolve(
+        receipt,
+        envelope=evolve(draft.envelope, recipients=(*draft.envelope.recipients, *draft.kept_back)),
+        statuses=(*receipt.statuses, *kept_back),
+    )
