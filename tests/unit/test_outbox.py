@@ -344,6 +344,23 @@ async def test_the_next_connection_is_used_where_nothing_was_delivered(world: Wo
     assert len(world.transport("b").submissions) == 1
 
 
+async def test_ready_octets_go_to_no_api_that_composes_by_itself(world: World) -> None:
+    world.transport("a").answers.append(SessionError("refused"))
+    world.transport("b").capabilities = Capabilities(content="message")
+    async with world.outbox() as outbox:
+        job_id = (await outbox.enqueue(b"To: a@x.org\r\n\r\nt\r\n", connection=["a", "b"])).job_id or ""
+        assert (await world.try_once(outbox, job_id)).state == "queued"
+        world.transport("a").capabilities = Capabilities(
+            content="message"
+        )  # it was another kind when this was accepted
+        world.clock.seconds += 3600
+        job = await world.try_once(outbox, job_id)
+    assert job.state == "queued"
+    assert job.reason.startswith("set-up: provider fake composes by itself")
+    assert len(world.transport("a").submissions) == 1
+    assert not world.transport("b").submissions
+
+
 async def test_a_bug_of_a_transport_is_tried_again_and_loses_nothing(world: World) -> None:
     world.transport().answers.append(ZeroDivisionError("oops"))
     async with world.outbox() as outbox:

@@ -287,7 +287,7 @@ class _Attempt:
         """One try; further routes only where nothing can have been delivered."""
         report, size = Report(statuses=refused(envelope.recipients, stage="prepare", permanent=False)), 0
         try:
-            routes = await self._worker.sending(self._stored.connections).routes()
+            routes = await self._routes(self._worker.sending(self._stored.connections))
             for index, route in enumerate(routes):
                 async with self._worker.session(route) as free:
                     wait, reason = (PATIENCE_S, SHARED) if not free else (await self._worker.turn(route), RATED)
@@ -309,10 +309,13 @@ class _Attempt:
             return _never_left(envelope, _bug(error)), size
         return report, size
 
+    async def _routes(self, sending: Sending) -> tuple[Route, ...]:
+        return await sending.routes(ready=self._stored.octets is not None)
+
     async def _over(self, index: int, envelope: Envelope) -> tuple[Report, int]:
         """Over one route, which may have been opened anew since we asked for a session."""
         self.sending = self._worker.sending(self._stored.connections)
-        self.route = (await self.sending.routes())[index]
+        self.route = (await self._routes(self.sending))[index]
         return await self.sending.try_once(
             self._stored.message,
             envelope,

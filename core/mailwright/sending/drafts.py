@@ -140,8 +140,7 @@ class Drafter:
         self, message: StandardMessage | bytes, envelope: Envelope | None, route: Route
     ) -> tuple[Message, ComposedMessage]:
         if route.composes:
-            msg = f"provider {route.connection.provider} composes by itself: hand it a Message, not ready octets"
-            raise MessageError(msg)
+            raise composes_itself(route)
         return mime.ready(
             mime.octets_of(message),
             author=route.author,
@@ -172,6 +171,11 @@ class Drafter:
             msg = f"{name}: outside the folder that files may be attached from"
             raise AttachmentError(msg)
         return path
+
+
+def composes_itself(route: Route) -> MessageError:
+    """Why a ready-made message cannot take a route."""
+    return MessageError(f"provider {route.connection.provider} composes by itself: hand it a Message, not ready octets")
 
 
 def composed_for(route: Route, message: Message, *, token: Callable[[], str]) -> ComposedMessage:

@@ -24,7 +24,7 @@ from mailwright.model import (
 )
 from mailwright.registry import Registry, default_registry
 from mailwright.sending.attempts import Attempts, Commit
-from mailwright.sending.drafts import AnyMessage, Draft, Drafter, composed_for, ready_again
+from mailwright.sending.drafts import AnyMessage, Draft, Drafter, composed_for, composes_itself, ready_again
 from mailwright.sending.routes import Route, Routes
 from mailwright.spi import no_commit
 from mailwright.streams import unordered
@@ -170,9 +170,21 @@ class Sending:
             await self._hooks.send_failed(error, None, route.info)
             raise
 
-    async def routes(self) -> tuple[Route, ...]:
-        """The opened connections, in order of preference."""
-        return await self._routes.opened()
+    async def routes(self, *, ready: bool = False) -> tuple[Route, ...]:
+        """The opened connections, in order of preference.
+
+        Args:
+            ready: Only those that a ready-made message can take.
+
+        Raises:
+            MessageError: All of them compose by themselves.
+        """
+        routes = await self._routes.opened()
+        if not ready:
+            return routes
+        if not (taking := tuple(route for route in routes if not route.composes)):
+            raise composes_itself(routes[0])
+        return taking
 
     async def try_once(
         self,
