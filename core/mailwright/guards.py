@@ -302,12 +302,17 @@ def _lacking(submission: Submission, capabilities: Capabilities) -> MessageError
 
 
 async def _ended(task: asyncio.Future[Any]) -> bool:
-    """Whether a cancelled task ends; one that does not is let go, or `asyncio.run` would wait for it at its end."""
+    """Whether a cancelled task ends; one that does not is let go."""
     await asyncio.wait({task}, timeout=GRACE_S)
     if not task.done():
-        task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
-        if isinstance(task, asyncio.Task):
-            asyncio._unregister_task(task)  # noqa: SLF001 - documented for those who extend tasks
+        let_go(task)
     elif not task.cancelled():
         task.exception()
     return task.done()
+
+
+def let_go(work: asyncio.Future[Any]) -> None:
+    """Wait no more for what swallows its cancellation, nor let `asyncio.run` wait for it at its end."""
+    work.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+    if isinstance(work, asyncio.Task):
+        asyncio._unregister_task(work)  # noqa: SLF001 - documented for those who extend tasks

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -21,7 +21,7 @@ from attrs import define, evolve
 from mailwright.errors import AddressError, ApiError, AuthError, HttpError, LeaseLost, MailwrightError, MessageError
 from mailwright.model import Address, Envelope, Reply, Report
 from mailwright.ports import HttpRequest, HttpResponse
-from mailwright.spi import Opening, Submission
+from mailwright.spi import Commit, Opening, Submission
 
 __all__ = ["MailApi", "misaddressed", "retry_after_s", "says", "undelivered"]
 
@@ -182,7 +182,7 @@ class MailApi:
     # -- one exchange
 
     async def _answer(
-        self, request: HttpRequest, until: float, flight: _Flight, commit: Callable[[], Awaitable[None]]
+        self, request: HttpRequest, until: float, flight: _Flight, commit: Commit
     ) -> tuple[HttpResponse, HttpRequest]:
         """Any answer but a first 401, and the request as it was signed."""
         host = urlsplit(request.url).hostname

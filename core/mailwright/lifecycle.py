@@ -144,9 +144,9 @@ async def _finished(work: asyncio.Future[Any], until: float) -> Any:
         await asyncio.sleep(0)
     ended = work.done() and isinstance(work, asyncio.Task)
     if not work.done():
-        work.add_done_callback(_forget)
-        if isinstance(work, asyncio.Task):
-            _let_go(work)
+        from mailwright.guards import let_go  # noqa: PLC0415 - rare
+
+        let_go(work)
     raise _Late(ended=ended)
 
 
@@ -181,16 +181,6 @@ def _in_thread(function: Any, values: list[Any]) -> asyncio.Future[Any]:
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), name="mailwright-hook", daemon=True).start()
     return future
-
-
-def _let_go(task: asyncio.Task[Any]) -> None:
-    """Or `asyncio.run` would wait at its end for a task that swallows its cancellation."""
-    asyncio._unregister_task(task)  # noqa: SLF001 - documented for those who extend tasks
-
-
-def _forget(task: asyncio.Future[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
 
 
 def _expect(result: Any, wanted: type[T], impl: pluggy.HookImpl) -> T:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import evolve
 
@@ -16,14 +15,12 @@ from mailwright.registry import Registry
 from mailwright.routing import explained
 from mailwright.sending.drafts import Draft, Drafter
 from mailwright.sending.routes import Route
-from mailwright.spi import Submission
+from mailwright.spi import Commit, Submission
 
 if TYPE_CHECKING:
     from mailwright.ports import Clock
 
 _log = logging.getLogger("mailwright")
-Commit: TypeAlias = Callable[[], Awaitable[None]]
-"""Awaited just before the point of no return."""
 BACKOFF_S: Final = (1.0, 5.0, 15.0)
 """Seconds before the second, third and each further try."""
 PATIENCE_S: Final = 60.0

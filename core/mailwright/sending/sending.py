@@ -23,10 +23,10 @@ from mailwright.model import (
     failure,
 )
 from mailwright.registry import Registry, default_registry
-from mailwright.sending.attempts import Attempts, Commit
+from mailwright.sending.attempts import Attempts
 from mailwright.sending.drafts import AnyMessage, Draft, Drafter, composed_for, composes_itself, ready_again
 from mailwright.sending.routes import Route, Routes
-from mailwright.spi import no_commit
+from mailwright.spi import Commit, no_commit
 from mailwright.streams import unordered
 from mailwright.system import SystemClock, SystemEntropy
 from mailwright.telemetry import Observation

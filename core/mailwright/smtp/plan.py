@@ -6,8 +6,8 @@ The rules:
   for good.
 - SMTPUTF8 (RFC 6531) is for recipients who need it: the others get a transaction of their own without it. Where the
   server lacks it, only those who need it are refused. A return path or headers that need it make everybody need it.
-- ``LIMITS`` (RFC 9422) cut transactions: ``RCPTMAX`` recipients, ``RCPTDOMAINMAX`` domains of theirs; 452 to a RCPT beside an accepted one (RFC 5321 §4.5.3.1.10) asks for
-  a further one.
+- ``LIMITS`` (RFC 9422) cut transactions: ``RCPTMAX`` recipients, ``RCPTDOMAINMAX`` domains of theirs. 452 to a RCPT
+  beside an accepted one (RFC 5321 §4.5.3.1.10) asks for a further one.
 """
 
 from __future__ import annotations

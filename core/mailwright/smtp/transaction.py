@@ -64,6 +64,13 @@ class Transaction:
         pipelining: Write all commands at once.
         chunking: The body goes in BDAT chunks.
         at_once: It goes with the commands, as one chunk, and RSET behind it; needs `pipelining` and `chunking`.
+
+    Attributes:
+        state: See the table above.
+        close: Whether the session must be closed once it is DONE.
+        chunks: Chunks without an answer.
+        final: The reply that ended it.
+        untouched: The server took no notice of it: no answer, or 421 to MAIL. Another session may try it at once.
     """
 
     def __init__(
@@ -89,8 +96,8 @@ class Transaction:
         self.chunks = 0
         self._asked = 0
         self._answered = 0
-        self._final: Reply | None = None
-        self._untouched = True
+        self.final: Reply | None = None
+        self.untouched = True
         self._in_step = not pipelining
         self._ended = False
         self.state = State.ASKING
@@ -110,14 +117,9 @@ class Transaction:
         )
 
     @property
-    def untouched(self) -> bool:
-        """Whether the server took no notice of it: no answer, or 421 to MAIL. Another session may try it at once."""
-        return self._untouched
-
-    @property
     def one_too_many(self) -> bool:
         """Whether some recipients need a further transaction."""
-        return self._final is not None and any(status is not None and one_too_many(status) for status in self._statuses)
+        return self.final is not None and any(status is not None and one_too_many(status) for status in self._statuses)
 
     def commands(self) -> bytes:
         """What to write now; nothing while a reply is awaited."""
@@ -167,11 +169,6 @@ class Transaction:
         self._finish(close=True)
 
     @property
-    def final(self) -> Reply | None:
-        """The reply that ended it."""
-        return self._final
-
-    @property
     def statuses(self) -> tuple[RecipientStatus, ...]:
         """The outcome; every recipient is decided once the state is DONE."""
         assert all(self._statuses), "asked for the outcome before there was one"
@@ -188,7 +185,7 @@ class Transaction:
         if self._answered == self._asked:
             raise ProtocolError(f"the server said what nobody asked for: {reply}")
         place = self._answered
-        self._untouched = self._untouched and reply.code == 421 and place == 0
+        self.untouched = self.untouched and reply.code == 421 and place == 0
         if reply.code == 421:
             self._closing(reply)
             return
@@ -204,7 +201,7 @@ class Transaction:
         if reply.code // 100 == 2:
             return
         self._refusal(reply, "MAIL")
-        self._final = reply
+        self.final = reply
         for index in range(len(self._statuses)):
             self._decide(index, "rejected", "mail", reply)
         self._give_up()
@@ -217,7 +214,7 @@ class Transaction:
             self._accepted[index] = reply
         else:
             self._refusal(reply, "RCPT")
-            self._final = reply
+            self.final = reply
             self._decide(index, "rejected", "rcpt", reply)
         if index + 1 == len(self._statuses):
             if not self._accepted:
@@ -232,7 +229,7 @@ class Transaction:
             return
         self._refusal(reply, "DATA")
         if self._accepted:
-            self._final = reply
+            self.final = reply
         self._decide_accepted("rejected", "data", reply)
         self._finish()
 
@@ -243,7 +240,7 @@ class Transaction:
             self._refusal(reply, "the final dot")
             self._decide_accepted("rejected", "final", reply)
         if self._accepted:
-            self._final = reply
+            self.final = reply
         if self.at_once and reply.code != 421:
             self.state = State.RESET
         else:
@@ -263,7 +260,7 @@ class Transaction:
 
     def _receive_early(self, reply: Reply) -> None:
         self._refusal(reply, "the body")
-        self._final = reply
+        self.final = reply
         self._decide_accepted("rejected", "body", reply)
         self._finish(close=True)
 
@@ -274,7 +271,7 @@ class Transaction:
             raise ProtocolError(f"the server answered {what} with {reply}")
 
     def _closing(self, reply: Reply) -> None:
-        self._final = reply
+        self.final = reply
         stage = self._stage
         for index, status in enumerate(self._statuses):
             if status is None:

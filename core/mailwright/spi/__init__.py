@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from attrs import field, frozen
 
@@ -150,6 +150,10 @@ class Capabilities:
     extensions: frozenset[Literal["dsn", "requiretls"]] = frozenset()
 
 
+Commit: TypeAlias = Callable[[], Awaitable[None]]
+"""Awaited just before the point of no return."""
+
+
 async def no_commit() -> None:
     """Nobody keeps books: nothing to write down before the point of no return."""
 
@@ -175,7 +179,7 @@ class Submission:
     envelope: Envelope
     idempotency_key: str
     deadline: float
-    commit: Callable[[], Awaitable[None]] = field(default=no_commit, repr=False)
+    commit: Commit = field(default=no_commit, repr=False)
     may_repeat: bool = False
 
 

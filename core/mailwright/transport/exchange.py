@@ -12,11 +12,12 @@ from mailwright.spi import no_commit
 from mailwright.transport.watch import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from mailwright.model import Reply, Timeouts
     from mailwright.ports import Composed
     from mailwright.smtp import Leg
+    from mailwright.spi import Commit
     from mailwright.transport.wire import WireProtocol
 
 _wire = logging.getLogger("mailwright.wire")
@@ -115,7 +116,7 @@ class Exchange:
             _wire.debug("C: %s", "MAIL RCPT DATA" if commands.count(b"\r\n") > 1 else commands[:4].decode("ascii"))
         return commands
 
-    async def run(self, commit: Callable[[], Awaitable[None]], follow: Callable[[], bytes]) -> None:
+    async def run(self, commit: Commit, follow: Callable[[], bytes]) -> None:
         """Until every recipient is decided, or an error is raised. The first commands are on the wire.
 
         Args:
@@ -132,23 +133,23 @@ class Exchange:
                 await self._chunks(commit, follow)
             else:
                 await self._body(commit, follow)
-        await self.ended(asked)
+        await self._ended(asked)
 
-    async def run_at_once(self, commit: Callable[[], Awaitable[None]]) -> None:
+    async def run_at_once(self, commit: Commit) -> None:
         """The whole message behind others; nothing is on the wire before the commit."""
         composed = self._composed
         small = composed.size <= ONE_WRITE
         octets = bytes(composed) if small else b"".join([piece async for piece in composed])
-        await self.committed(commit)
+        await self._committed(commit)
         self._protocol.check()
         self.octets = len(octets)
         self._protocol.ask(self)
         self._protocol.write_soon(b"%bBDAT %d LAST\r\n%bRSET\r\n" % (self.begin(), len(octets), octets))
         self.transaction.dot_sent()
         async with asyncio.timeout_at(self._until):
-            await self.ended(time.perf_counter())
+            await self._ended(time.perf_counter())
 
-    async def ended(self, asked: float) -> None:
+    async def _ended(self, asked: float) -> None:
         """Wait for the last answer to a body begun at `asked`."""
         while self.transaction.state is not State.DONE:
             await self._answer(self._timeouts.reply)
@@ -165,14 +166,14 @@ class Exchange:
         finally:
             self._waiter = None
 
-    async def committed(self, commit: Callable[[], Awaitable[None]]) -> None:
+    async def _committed(self, commit: Commit) -> None:
         """Pass the point of no return."""
         if commit is not no_commit:
             self._protocol.expect(self, NEVER, self._until)
             async with asyncio.timeout_at(self._until):
                 await commit()
 
-    async def _body(self, commit: Callable[[], Awaitable[None]], follow: Callable[[], bytes]) -> None:
+    async def _body(self, commit: Commit, follow: Callable[[], bytes]) -> None:
         stuffer = DotStuffer()
         if self._composed.size <= ONE_WRITE:
             end = stuffer.feed(bytes(self._composed)) + stuffer.end()
@@ -181,7 +182,7 @@ class Exchange:
             end = stuffer.end()
         if self.transaction.state is State.BODY:
             self._protocol.check()
-            await self.committed(commit)
+            await self._committed(commit)
         if self.transaction.state is State.BODY:  # no early refusal
             self._protocol.check()
             self._end(end, follow)
@@ -198,13 +199,13 @@ class Exchange:
                 if self.transaction.state is not State.BODY or not self._protocol.alive:
                     break
 
-    async def _chunks(self, commit: Callable[[], Awaitable[None]], follow: Callable[[], bytes]) -> None:
+    async def _chunks(self, commit: Commit, follow: Callable[[], bytes]) -> None:
         """BDAT (RFC 3030), with at most `IN_FLIGHT` chunks unanswered; the last one waits for the commit."""
         self._protocol.expect(self, NEVER, self._until)
         async with asyncio.timeout_at(self._until):
             last = await self._all_but_the_last()
         if self.transaction.state is State.BODY:
-            await self.committed(commit)
+            await self._committed(commit)
         if self.transaction.state is State.BODY:
             self._protocol.check()
             self._end(b"BDAT %d LAST\r\n%b" % (len(last), last), follow)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, TypeAlias
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from attrs import frozen
 
 from mailwright.errors import MailwrightError, SessionError
 from mailwright.model import Connection, Limits, Reply, Report, SmtpEndpoint
 from mailwright.ports import Clock
-from mailwright.spi import Authenticator, Capabilities, Submission, no_commit
+from mailwright.spi import Authenticator, Capabilities, Commit, Submission, no_commit
 from mailwright.transport.exchange import Exchange
 from mailwright.transport.lanes import Lane, Lanes
 from mailwright.transport.opening import Opener
@@ -19,7 +19,6 @@ from mailwright.transport.session import Session
 
 IDLE_S: Final = 30.0
 """Seconds after which an idle session is closed: before the server does it."""
-Commit: TypeAlias = Callable[[], Awaitable[None]]
 _LATE: Final = "the time for this message is over"
 
 

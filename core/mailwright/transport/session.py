@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import evolve
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import aiosmtplib
 
-    from mailwright.spi import Submission
+    from mailwright.spi import Commit, Submission
 
 _wire = logging.getLogger("mailwright.wire")
 QUIT_S: Final = 2.0
@@ -116,7 +116,7 @@ class Session:
 
     def _only_leg(self, submission: Submission) -> Leg | None:
         try:
-            planned = plan(self._job(submission), self.capabilities)
+            planned = self._planned(submission)
         except MailwrightError:
             return None  # it is said when its turn comes
         return planned.legs[0] if len(planned.legs) == 1 and not planned.refused else None
@@ -139,7 +139,7 @@ class Session:
     async def deliver(
         self,
         submission: Submission,
-        commit: Callable[[], Awaitable[None]],
+        commit: Commit,
         until: float,
         *,
         started: Exchange | None = None,
@@ -157,17 +157,10 @@ class Session:
         Returns:
             The outcome, and whether the server took notice: if not, another session may try.
         """
-        if started is not None:
-            planned = Plan(legs=(started.leg,))
-        else:
-            try:
-                planned = plan(self._job(submission), self.capabilities)
-            except MailwrightError as error:
-                return self._refusal(submission, error), True
-        if not planned.legs:
-            message = f"{planned.refused[0].address} needs SMTPUTF8, which the server does not offer"
-            lacking = MessageError(message, code="EENVELOPE", stage="rcpt", command="RCPT TO")
-            return self._refusal(submission, lacking), True
+        try:
+            planned = Plan(legs=(started.leg,)) if started is not None else self._planned(submission)
+        except MailwrightError as error:
+            return self._refusal(submission, error), True
         waiting = deque(planned.legs)
         reports = [Report(statuses=planned.refused)] if planned.refused else []
         noticed = False
@@ -191,9 +184,7 @@ class Session:
         self._protocol.write(exchange.begin())
         return exchange
 
-    async def deliver_at_once(
-        self, submission: Submission, commit: Callable[[], Awaitable[None]], until: float
-    ) -> tuple[Report, bool]:
+    async def deliver_at_once(self, submission: Submission, commit: Commit, until: float) -> tuple[Report, bool]:
         """Write the whole message behind others that are not answered yet; see `shares`.
 
         Returns:
@@ -242,8 +233,9 @@ class Session:
         if reply.code // 100 != 2:
             raise ProtocolError(f"the server answered RSET with {reply}")
 
-    def _job(self, submission: Submission) -> Job:
-        return Job(
+    def _planned(self, submission: Submission) -> Plan:
+        """At least one transaction. Raises `MessageError` where the server can take it for nobody."""
+        job = Job(
             envelope=submission.envelope,
             size=submission.composed.size,
             needs=submission.composed.needs,
@@ -251,6 +243,11 @@ class Session:
             require_tls=submission.message.require_tls,
             encrypted=self._encrypted,
         )
+        planned = plan(job, self.capabilities)
+        if planned.legs:
+            return planned
+        message = f"{planned.refused[0].address} needs SMTPUTF8, which the server does not offer"
+        raise MessageError(message, code="EENVELOPE", stage="rcpt", command="RCPT TO")
 
     def _refusal(self, submission: Submission, error: MailwrightError) -> Report:
         stage = error.stage or "mail"

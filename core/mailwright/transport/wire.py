@@ -68,7 +68,7 @@ class WireProtocol(asyncio.BufferedProtocol):
     @property
     def usable(self) -> bool:
         """Whether nothing broke, no answer is owed and nothing unasked-for has arrived."""
-        return self.alive and not self._asked and not self._unasked and not self._parser.pending
+        return self.in_step and not self._asked and not self._parser.pending
 
     @property
     def owes(self) -> bool:

@@ -75,7 +75,7 @@ async def pieces_of(composed: Composed) -> tuple[Piece, ...]:
 async def _head(composed: Composed, start: int, end: int) -> tuple[bytes, bool]:
     """What stands before the first empty line, and whether there is one."""
     head = b""
-    async with aclosing(between(composed, start, end)) as chunks:
+    async with aclosing(_between(composed, start, end)) as chunks:
         async for chunk in chunks:
             head += chunk
             if b"\r\n\r\n" in head or len(head) > MAX_HEAD:
@@ -108,7 +108,7 @@ def _parsed(block: bytes) -> EmailMessage:
     return parsed
 
 
-async def between(composed: Composed, start: int, end: int) -> AsyncGenerator[bytes, None]:
+async def _between(composed: Composed, start: int, end: int) -> AsyncGenerator[bytes, None]:
     """The octets of a range."""
     offset = 0
     async for chunk in composed:
@@ -123,7 +123,7 @@ async def between(composed: Composed, start: int, end: int) -> AsyncGenerator[by
 async def content(composed: Composed, piece: Piece) -> AsyncGenerator[bytes, None]:
     """An attachment's decoded octets."""
     rest = b""
-    async for chunk in between(composed, piece.body, piece.end):
+    async for chunk in _between(composed, piece.body, piece.end):
         data = rest + chunk.translate(None, b"\r\n")
         cut = len(data) // 4 * 4
         rest = data[cut:]
@@ -144,6 +144,6 @@ async def without(composed: Composed, taken: Sequence[Piece]) -> bytes:
     """The message without some of its parts."""
     kept, offset = [], 0
     for piece in sorted(taken, key=lambda one: one.start):
-        kept += [chunk async for chunk in between(composed, offset, piece.start)]
+        kept += [chunk async for chunk in _between(composed, offset, piece.start)]
         offset = piece.end
-    return b"".join([*kept, *[chunk async for chunk in between(composed, offset, composed.size)]])
+    return b"".join([*kept, *[chunk async for chunk in _between(composed, offset, composed.size)]])
