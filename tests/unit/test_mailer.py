@@ -108,7 +108,7 @@ class World:
     def transport(self, key: str = "a") -> FakeTransport:
         return self.transports.setdefault(key, FakeTransport())
 
-    def mailer(self, *keys: str, retries: int = 0, **connection: Any) -> Mailer:
+    def mailer(self, *keys: str, retries: int = 0, further: dict[str, Any] | None = None, **connection: Any) -> Mailer:
         def open_(settings: FakeSettings, opening: Opening) -> FakeTransport:
             return self.transport(settings.key)
 
@@ -124,6 +124,7 @@ class World:
             Connection(provider="fake", settings=FakeSettings(key=key), from_="me@x.org", **connection)  # type: ignore[arg-type]
             for key in keys or ("a",)
         ]
+        routes[1:] = [evolve(route, **(further or {})) for route in routes[1:]]
         registry = Registry([module], installed=False, environ={})
         return Mailer(routes, registry=registry, retries=retries, clock=self.clock)
 
@@ -254,6 +255,25 @@ async def test_staging_redirects_or_lets_only_some_through() -> None:
         receipt = await mailer.send(MESSAGE)
     assert receipt.status == "partial"
     assert world.transport().submissions[-1].envelope.recipients == ("b@x.org",)
+
+
+@pytest.mark.parametrize("further", [{"allow_recipients": ("staging.org",)}, {"redirect_to": ("dev@x.org",)}])
+async def test_connections_that_keep_staging_quiet_differently_are_not_mixed(further: dict[str, Any]) -> None:
+    world = World()
+    name = next(iter(further))
+    with pytest.raises(ConfigurationError, match=rf"\$\.connection\[1\]\.{name}"):
+        async with world.mailer("a", "b", further=further):
+            pass
+    assert not world.transport("b").submissions
+
+
+async def test_a_message_is_not_failed_over_to_who_takes_less() -> None:
+    world = World()
+    world.transport("a").answers.append(SessionError("refused"))
+    async with world.mailer("a", "b", further={"limits": Limits(size=10)}) as mailer:
+        with pytest.raises(SendError, match="refused"):
+            await mailer.send(MESSAGE)
+    assert not world.transport("b").submissions
 
 
 async def test_provider_limits_are_checked_before_anything_leaves() -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, Literal
 from attrs import evolve
 
 from mailwright import mime
-from mailwright.errors import LeaseLost, MailwrightError
+from mailwright.errors import LeaseLost, MailwrightError, MessageError
 from mailwright.lifecycle import Lifecycle
 from mailwright.model import Envelope, Receipt, RecipientStatus, Report
 from mailwright.registry import Registry
-from mailwright.routing import explained
+from mailwright.routing import check_limits, explained
 from mailwright.sending.drafts import Draft, Drafter
 from mailwright.sending.routes import Route
 from mailwright.spi import Commit, Submission
@@ -133,6 +133,11 @@ class Attempts:
 
 
 def _takes(draft: Draft, route: Route) -> bool:
+    """Whether a further route is one for this message: an API composes by itself, a server may take less."""
+    try:
+        check_limits(draft.composed, draft.envelope, route.limits)
+    except MessageError:
+        return False
     return draft.ready is None or not route.composes
 
 

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from mailwright.checks import as_problems, connection_problems
 from mailwright.connections import Saved, find_connection
 from mailwright.credentials import open_credential
-from mailwright.errors import MailwrightError, Problem
+from mailwright.errors import ConfigurationError, MailwrightError, Problem
 from mailwright.model import Address, Connection, ConnectionInfo, Limits
 from mailwright.net import Allowed, GuardedHttp
 from mailwright.rates import Rate
@@ -131,7 +131,9 @@ class Routes:
         return found
 
     async def _open_all(self) -> tuple[Route, ...]:
-        return tuple([await self._open(reference) for reference in self._references])
+        routes = tuple([await self._open(reference) for reference in self._references])
+        _equally_quiet(routes)
+        return routes
 
     async def _open(self, reference: Connection | Mapping[str, Any] | str) -> Route:
         connection = await find_connection(reference, registry=self._registry, saved=self._saved)
@@ -179,3 +181,13 @@ class Routes:
             clock=self._clock,
             explain=provider.explain,
         )
+
+
+def _equally_quiet(routes: tuple[Route, ...]) -> None:
+    """A message that fails over must not reach whom the first connection, or the next, keeps it from."""
+    first = routes[0].connection
+    for index, route in enumerate(routes):
+        for name in ("redirect_to", "allow_recipients"):
+            if getattr(route.connection, name) != getattr(first, name):
+                msg = f"$.connection[{index}].{name}: not the first connection's; what keeps staging quiet is the same for all"
+                raise ConfigurationError(msg)
