@@ -26,20 +26,28 @@ async def unordered(
         Results in order of completion. Leaving early cancels what is under way.
 
     Raises:
-        Exception: What reading raised, or `work`.
+        Exception: What reading raised first, or `work`: nothing more is begun, and what is under way ends before.
     """
     following = _locked(items) if isinstance(items, AsyncIterable) else _plain(items)
     results: deque[R] = deque()
     numbers = count()
+    errors: list[Exception] = []
     arrived, room = asyncio.Event(), asyncio.Event()
 
     async def worker() -> None:
-        while True:
+        while not errors:
             try:
                 item = await following()
             except StopAsyncIteration:
                 return
-            result = await work(next(numbers), item)
+            except Exception as error:  # noqa: BLE001 - raised to whoever reads the results
+                errors.append(error)
+                return
+            try:
+                result = await work(next(numbers), item)
+            except Exception as error:  # noqa: BLE001 - as above
+                errors.append(error)
+                return
             while len(results) >= concurrency:
                 room.clear()
                 await room.wait()
@@ -65,10 +73,9 @@ async def unordered(
             arrived.clear()
             if not task.done():
                 await arrived.wait()
-        try:
-            await task
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        await task
+        if errors:
+            raise errors[0]
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

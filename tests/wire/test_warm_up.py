@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from mailwright import Mailer, MailwrightError, Message
@@ -50,3 +52,40 @@ async def test_a_session_closed_while_it_rested_costs_no_attempt() -> None:
             receipts = [receipt async for receipt in mailer.send_many(messages)]
             assert {(receipt.status, receipt.attempts) for receipt in receipts} == {("sent", 1)}
             assert len(server.messages) == 6
+
+
+async def test_what_was_closed_while_it_rested_is_opened_again() -> None:
+    async with ScriptedServer() as server:
+        document = {
+            "provider": "smtp", "host": server.host, "port": server.port, "tls": "none", "limits": {"connections": 2},
+        }  # fmt: skip
+        async with Mailer(document) as mailer:
+            await mailer.warm_up()
+            for session in server.sessions:
+                session.abort()
+            async with asyncio.timeout(30):
+                while len(server.sessions) < 4:
+                    await mailer.warm_up()
+                    await asyncio.sleep(0)
+            await mailer.warm_up()
+            assert len(server.sessions) == 4
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_cancelled_at_each_turn_it_takes_no_lane_with_it(turns: int) -> None:
+    async with ScriptedServer() as server:
+        document = {
+            "provider": "smtp", "host": server.host, "port": server.port, "tls": "none", "limits": {"connections": 1},
+        }  # fmt: skip
+        async with Mailer(document, retries=0) as mailer:
+            warming = asyncio.create_task(mailer.warm_up())
+
+            async def cancel() -> None:
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                warming.cancel()
+
+            await asyncio.gather(warming, asyncio.create_task(cancel()), return_exceptions=True)
+            async with asyncio.timeout(30):
+                receipt = await mailer.send(Message(from_="me@x.org", to="ann@x.org", text="Hello"))
+            assert receipt.status == "sent"

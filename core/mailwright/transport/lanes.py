@@ -143,6 +143,9 @@ class Lanes:
 
     def spare(self, most: int) -> bool:
         """Take the right to open one more session while there are fewer than `most`; `leave` must follow."""
+        for session in [session for session in self._idle if not session.usable]:
+            self._idle.remove(session)
+            session.abort()
         if self._free <= len(self._idle) or self._count - self._free + len(self._idle) >= most:
             return False
         self._free -= 1
@@ -244,12 +247,15 @@ class Lanes:
         while self._waiting and self._waiting[0].turn.done():
             self._waiting.popleft()
 
-    async def drained(self) -> list[Session]:
-        """Wait until every message under way or waiting has ended; the sessions that rest."""
+    async def drained(self) -> None:
+        """Wait until every message under way or waiting has ended."""
         while self._free < self._count:
             await self._at_rest.wait()
         if self._watch is not None:
             self._watch.stop()
             self._first_due = NEVER
+
+    def resting(self) -> list[Session]:
+        """The sessions that rest, taken away."""
         idle, self._idle = self._idle, []
         return idle

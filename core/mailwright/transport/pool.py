@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mailwright.errors import MailwrightError, SessionError
 from mailwright.model import Connection, Limits, Reply, Report, SmtpEndpoint
@@ -15,7 +15,7 @@ from mailwright.spi import Authenticator, Capabilities, Commit, Submission, no_c
 from mailwright.transport.exchange import Exchange
 from mailwright.transport.lanes import Lane, Lanes
 from mailwright.transport.opening import Opener
-from mailwright.transport.session import Session
+from mailwright.transport.session import Session, merged
 
 IDLE_S: Final = 30.0
 """Seconds after which an idle session is closed: before the server does it."""
@@ -83,6 +83,19 @@ class SmtpTransport:
             return Report.all(submission.envelope, "rejected", stage="connect", permanent=False, error=error)
         until = asyncio.get_running_loop().time() + max(0.0, submission.deadline - self._clock.monotonic())
         commit = _once(submission.commit)
+        report = await self._attempt(submission, commit, until)
+        recipients = submission.envelope.recipients
+        while len(report.statuses) < len(recipients):
+            told = {status.address for status in report.statuses}
+            left = tuple([address for address in recipients if address not in told])
+            rest = evolve(submission, envelope=evolve(submission.envelope, recipients=left))
+            further = await self._attempt(rest, commit, until)
+            now = told.union(status.address for status in further.statuses)
+            report = merged((report, further), [address for address in recipients if address in now])
+        return report
+
+    async def _attempt(self, submission: Submission, commit: Commit, until: float) -> Report:
+        """What one session says of as many recipients as it takes."""
         try:
             lane = await self._lanes.enter(submission, until)
             while lane.shared:
@@ -187,17 +200,15 @@ class SmtpTransport:
         """
         if self._closed:
             raise SessionError("the mailer is closed", command="API")
-        count = 0
-        while self._lanes.spare(sessions):
-            count += 1
-        opened = await asyncio.gather(*(self._opened_ahead() for _ in range(count)), return_exceptions=True)
+        most = min(sessions, self._limits.connections)
+        opened = await asyncio.gather(*(self._opened_ahead(most) for _ in range(most)), return_exceptions=True)
         for error in opened:
             if isinstance(error, BaseException):
                 raise error
 
-    async def _opened_ahead(self) -> None:
-        session = await self._opened(asyncio.get_running_loop().time() + self._total_s)
-        self._lanes.leave(session)
+    async def _opened_ahead(self, most: int) -> None:
+        if self._lanes.spare(most):
+            await self._pass_on(await self._opened(asyncio.get_running_loop().time() + self._total_s))
 
     async def verify(self) -> AsyncIterator[str]:
         """Yield each step passed. Raises `MailwrightError` where it stops."""
@@ -219,15 +230,22 @@ class SmtpTransport:
     async def aclose(self) -> None:
         """Let messages under way end, say QUIT on idle sessions; safe to repeat."""
         self._closed = True
-        idle = await self._lanes.drained()
+        try:
+            await self._close_resting()  # first: whoever has no patience for the others leaves none of these behind
+            await self._lanes.drained()
+            await self._close_resting()
+        finally:
+            if self._authenticator is not None:
+                await self._authenticator.aclose()
+
+    async def _close_resting(self) -> None:
+        idle = self._lanes.resting()
         try:
             await asyncio.gather(*(session.aclose() for session in idle))
         except BaseException:
             for session in idle:
                 session.abort()
             raise
-        if self._authenticator is not None:
-            await self._authenticator.aclose()
 
 
 def _once(commit: Commit) -> Commit:

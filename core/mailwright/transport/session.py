@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from attrs import evolve
 
 from mailwright.errors import MailwrightError, MessageError, SessionError
-from mailwright.model import Envelope, Report, Timeouts
+from mailwright.model import Report, Timeouts
 from mailwright.smtp import Capabilities, Job, Leg, Plan, ProtocolError, State, Transaction, further, plan, server_id
 from mailwright.transport.exchange import CHUNK, ONE_WRITE, Exchange
 from mailwright.transport.wire import WireProtocol
@@ -155,7 +155,8 @@ class Session:
             follow: The next message's commands, asked for when this one's last dot is written.
 
         Returns:
-            The outcome, and whether the server took notice: if not, another session may try.
+            The outcome, and whether the server took notice: if not, another session may try. Recipients without an outcome
+            are for another session, too: this one has carried all that the server allows (``LIMITS MAILMAX``).
         """
         try:
             planned = Plan(legs=(started.leg,)) if started is not None else self._planned(submission)
@@ -175,7 +176,10 @@ class Session:
             if waiting and not self.usable:
                 reports += [_not_reached(rest, report) for rest in waiting]
                 break
-        return reports[0] if len(reports) == 1 else _merged(reports, submission.envelope), noticed
+            if waiting and self._most is not None and self.sent >= self._most:
+                later = {address for rest in waiting for address in rest.envelope.recipients}
+                return merged(reports, [one for one in submission.envelope.recipients if one not in later]), noticed
+        return reports[0] if len(reports) == 1 else merged(reports, submission.envelope.recipients), noticed
 
     def _begun(self, leg: Leg, submission: Submission, until: float) -> Exchange:
         exchange = self._exchange(leg, submission, until)
@@ -278,12 +282,12 @@ def _not_reached(leg: Leg, last: Report) -> Report:
     )
 
 
-def _merged(reports: Iterable[Report], envelope: Envelope) -> Report:
-    """One report of several transactions, in the envelope's order; what a later one says of somebody is what holds."""
+def merged(reports: Iterable[Report], recipients: Iterable[str]) -> Report:
+    """One report of several transactions, in the recipients' order; what a later one says of somebody is what holds."""
     found = list(reports)
     by_address = {status.address: status for report in found for status in report.statuses}
     return Report(
-        statuses=tuple(by_address[address] for address in envelope.recipients),
+        statuses=tuple(by_address[address] for address in recipients),
         final=next((report.final for report in reversed(found) if report.final), None),
         error=next((report.error for report in found if report.error), None),
         server_id=next((report.server_id for report in found if report.server_id), None),

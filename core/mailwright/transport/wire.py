@@ -101,8 +101,10 @@ class WireProtocol(asyncio.BufferedProtocol):
         """Give each answer to whoever is first; then let who is first then go on."""
         if self._error is not None:
             return
+        taken = False
         try:
             for reply in self._parser.feed(data):
+                taken = True
                 if not self._asked:
                     self._unasked = True
                     return
@@ -114,7 +116,7 @@ class WireProtocol(asyncio.BufferedProtocol):
                     if first.close:
                         self.fail(SessionError(f"the server closed the session: {reply}"))
                         return
-            if self._asked:
+            if taken and self._asked:  # part of an answer buys no time
                 self._asked[0].advance()
         except ProtocolError as error:
             self.fail(error)

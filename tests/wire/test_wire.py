@@ -1,0 +1,50 @@
+"""The wire protocol by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from mailwright.model import Reply
+from mailwright.transport.wire import WireProtocol
+
+
+class Transport:
+    """Takes everything."""
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class Waiting:
+    """Notes what the protocol tells."""
+
+    close = False
+
+    def __init__(self) -> None:
+        self.replies: list[Reply] = []
+        self.advanced = 0
+
+    @property
+    def answered(self) -> bool:
+        return False
+
+    def receive(self, reply: Reply) -> None:
+        self.replies.append(reply)
+
+    def advance(self) -> None:
+        self.advanced += 1
+
+    def wake(self) -> None:
+        raise AssertionError
+
+
+async def test_part_of_an_answer_buys_no_time() -> None:
+    """`advance` is what sets the next deadline: an answer in drips has no more time than another."""
+    protocol, waiting = WireProtocol(cast("asyncio.Transport", Transport())), Waiting()
+    protocol.ask(waiting)
+    for octet in b"250-one\r\n250 tw":
+        protocol.data_received(bytes([octet]))
+    assert (waiting.replies, waiting.advanced) == ([], 0)
+    protocol.data_received(b"o\r\n250 ok\r\n25")
+    assert ([reply.text for reply in waiting.replies], waiting.advanced) == (["one two", "ok"], 1)
