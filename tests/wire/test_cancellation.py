@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from collections.abc import Coroutine, Generator
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from mailwright.spi import Settings, Submission
 from mailwright.system import SystemClock
 from mailwright.testing import ScriptedServer
 from mailwright.transport import SmtpTransport
+from mailwright.transport.dial import dial
 
 
 class CancelAt:
@@ -143,3 +145,22 @@ async def test_S21_cancelled_at_each_await_among_others(place: int) -> None:  # 
         await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
     gc.collect()  # a socket left open would warn, and warnings are errors
+
+
+@pytest.mark.parametrize("between", [0, 1, 2])
+async def test_S21_cancelled_twice_while_it_connects(between: int) -> None:  # noqa: N802
+    """The second time while it tidies up after the first: an open socket left over is a ResourceWarning."""
+    async with ScriptedServer() as server:
+        for turns in range(20):
+            dialling = asyncio.create_task(dial(server.host, server.port, limit_s=30))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            dialling.cancel()
+            for _ in range(between):
+                await asyncio.sleep(0)
+            dialling.cancel()
+            [ended] = await asyncio.gather(dialling, return_exceptions=True)
+            if isinstance(ended, socket.socket):
+                ended.close()
+            del dialling, ended
+    gc.collect()

@@ -92,6 +92,15 @@ async def test_octets_arrive_unstuffed(size: int, pipelining: bool) -> None:
         assert sum("LAST" in line for line in server.commands[0]) == len(commits) == 1
 
 
+async def test_one_piece_goes_in_chunks() -> None:
+    """Progress shows, and memory is bounded, only if what is written at one time is."""
+    async with ScriptedServer() as server:
+        await deliver(server, submission(Octets(LARGE, step=LARGE)))
+        sizes = [int(found) for line in server.commands[0] for found in re.findall(r"^BDAT (\d+)", line)]
+        assert max(sizes) == CHUNK
+        assert server.messages[0].raw == Octets(LARGE).data
+
+
 async def test_small_bodies_and_masked_servers_use_data() -> None:
     async with ScriptedServer() as server:
         await deliver(server, submission(Octets(1000)))

@@ -86,15 +86,19 @@ async def _race(infos: list[_AddressInfo], host: str, port: int, source: str | N
         losers = [task for task in started if task is not won]
         for task in losers:
             task.cancel()
-        for result in await asyncio.gather(*losers, return_exceptions=True):
-            if isinstance(result, socket.socket):
-                result.close()
+            task.add_done_callback(_forget)  # whoever is cancelled while it waits here leaves no socket either
+        await asyncio.gather(*losers, return_exceptions=True)
     if not errors:
         msg = f"$.source_address: {source} and {host} have no address family in common"
         raise SessionError(msg, code="ECONFIG", permanent=True, command="API", stage="prepare")
     reason = os.strerror(errors[0].errno) if errors[0].errno else str(errors[0])
     msg = f"{host}:{port} cannot be reached: {reason.lower()}; check host and port, and that something listens there"
     raise SessionError(msg, code="ESOCKET") from errors[0]
+
+
+def _forget(task: asyncio.Task[socket.socket]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
 
 
 def _reachable_from(source: str | None, infos: list[_AddressInfo]) -> list[_AddressInfo]:

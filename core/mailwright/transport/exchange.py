@@ -12,7 +12,7 @@ from mailwright.spi import no_commit
 from mailwright.transport.watch import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from mailwright.model import Reply, Timeouts
     from mailwright.ports import Composed
@@ -191,7 +191,7 @@ class Exchange:
         """All but the dot; an early refusal ends it."""
         self._protocol.expect(self, NEVER, self._until)
         async with asyncio.timeout_at(self._until):
-            async for chunk in self._composed:
+            async for chunk in _sliced(self._composed):
                 stuffed = stuffer.feed(chunk)
                 self.octets += len(stuffed)
                 self._protocol.write(stuffed)
@@ -215,7 +215,7 @@ class Exchange:
         pieces: list[bytes] = []
         held = 0
         left = self._composed.size
-        async for piece in self._composed:
+        async for piece in _sliced(self._composed):
             pieces.append(piece)
             held += len(piece)
             if held < CHUNK or held >= left:
@@ -246,3 +246,13 @@ class Exchange:
             _wire.debug("C: [%d octets]", self.octets)
         self.transaction.dot_sent()
         self._protocol.write(end if self.transaction.one_too_many else end + follow())
+
+
+async def _sliced(composed: Composed) -> AsyncIterator[bytes]:
+    """Pieces of a chunk at most: a text comes in one, and only what is written bit by bit shows progress."""
+    async for piece in composed:
+        if len(piece) <= CHUNK:
+            yield piece
+            continue
+        for start in range(0, len(piece), CHUNK):
+            yield piece[start : start + CHUNK]
