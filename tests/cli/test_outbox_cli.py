@@ -177,6 +177,8 @@ def test_errors_are_one_clear_line(folder: Path, box: Sandbox) -> None:
     for arguments, code, says in (
         (("cancel",), 2, "cancel: of which messages? name ids, a state or a tag"),
         (("list", "--state", "gone"), 2, "--state: 'gone' is not one of scheduled"),
+        (("cancel", "--state", ""), 2, "--state: is empty; name some of scheduled"),
+        (("purge", "--state", " , "), 2, "--state: is empty"),
         (("show", "nothing"), 2, "the outbox has no message nothing"),
         (("retry", "nothing"), 1, "nothing: there is no such message"),
         (("suppressions", "import", "nothing.txt"), 2, "nothing.txt: cannot be read: No such file"),
@@ -195,8 +197,22 @@ def test_errors_are_one_clear_line(folder: Path, box: Sandbox) -> None:
         assert "s3cret" not in done.stderr + done.stdout
 
 
+def test_times_beyond_a_century_are_refused(folder: Path) -> None:
+    outbox(folder, "init")
+    for arguments in (
+        ("purge", "--older-than", "inf"),
+        ("purge", "--older-than", "100000000"),
+        ("suppressions", "add", "a@example.org", "--days", "inf"),
+        ("work", "--keep-sent", "inf", "--until-empty"),
+        ("watch", "--every", "inf"),
+    ):
+        done = outbox(folder, *arguments)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), arguments
+    assert outbox(folder, "suppressions", "list").stderr == "no addresses\n"
+
+
 def test_suppressions_are_kept_by_hand_and_from_a_file(folder: Path) -> None:
-    (folder / "list.txt").write_text("# gone\nA@example.org\n\nb@example.org\n")
+    (folder / "list.txt").write_text("\ufeff# gone\nA@example.org\n\nb@example.org\n")
     assert outbox(folder, "suppressions", "import", "list.txt").returncode == 0
     assert outbox(folder, "suppressions", "add", "c@example.org", "--reason", "asked").returncode == 0
     found = json.loads(outbox(folder, "suppressions", "list", "--json").stdout)

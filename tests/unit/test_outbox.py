@@ -466,8 +466,13 @@ async def test_a_newsletter_is_stopped_by_its_tag(world: World) -> None:
         assert (await outbox.stats(tag="news"))["queued"] == 450
         assert await outbox.change("cancel", tag="news") == 450
         assert [job.id for job in await outbox.list(state="queued")] == [other.job_id]
-        with pytest.raises(ConfigurationError, match="of which messages"):
-            await outbox.change("cancel")
+        for nothing in ({}, {"state": ()}, {"state": "", "tag": "other"}):
+            with pytest.raises(ConfigurationError, match="of which messages"):
+                await outbox.change("cancel", **nothing)  # type: ignore[arg-type]
+        assert await outbox.change("cancel", state="queued", older_than=timedelta.max) == 0
+        for days in (0, float("nan"), float("inf")):
+            with pytest.raises(ConfigurationError, match="at most 36500"):
+                await outbox.suppress("a@x.org", days=days)
 
 
 async def test_verbs_reach_every_message_however_many_pages_they_fill(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -162,6 +163,57 @@ async def test_pages_are_the_same_whichever_way_they_are_found(
                         and (older is None or one.updated < older)
                         and (before is None or one.id < before)
                     ][:5]
+    await ledger.aclose()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_nothing_is_accepted_into_a_file_that_was_removed(tmp_path: Path, replaced: bool) -> None:
+    path, backup = tmp_path / "outbox.db", tmp_path / "backup.db"
+    made = await SqliteLedger.open(backup, SystemClock())
+    await made.add([job(1)])
+    await made.aclose()
+    ledger = await SqliteLedger.open(path, SystemClock())
+    await ledger.add([job(2)])
+    for name in ("outbox.db", "outbox.db-wal", "outbox.db-shm"):
+        (tmp_path / name).unlink()
+    if replaced:
+        backup.rename(path)
+    await ledger.add([job(3)])
+    assert len(await ledger.take(limit=9, lease_s=60)) == 1 + replaced
+    other = await SqliteLedger.open(path, SystemClock())
+    found = {row.id for row in await other.page(Selection(), limit=9)}
+    assert found == {job(3).id} | ({job(1).id} if replaced else set())
+    await other.aclose()
+    await ledger.aclose()
+
+
+async def test_what_is_written_while_the_file_is_removed_is_not_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "outbox.db"
+    ledger = await SqliteLedger.open(path, SystemClock())
+    await ledger.add([job(1)])
+
+    def meanwhile(connection: sqlite3.Connection, jobs: Sequence[Any], now: float) -> list[str]:
+        path.unlink()
+        return [found.id for found in jobs]
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mailwright_plugins.queues.sqlite.ledger._add", meanwhile)
+        with pytest.raises(QueueError, match="was removed or replaced while it was written: try again"):
+            await ledger.add([job(2)])
+    assert await ledger.add([job(3)]) == [job(3).id]
+    await ledger.aclose()
+
+
+async def test_a_row_whose_tags_cannot_be_read_keeps_no_other_one_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    ledger = await SqliteLedger.open(path, SystemClock())
+    await ledger.add([job(1), job(2)])
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE jobs SET tags = 'torn' WHERE seq = 1")
+        connection.commit()
+    assert [claim.job.tags for claim in await ledger.take(limit=9, lease_s=60)] == [(), ()]
     await ledger.aclose()
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from mailwright.cli.commands import HELP, Json, run
 
+LONGEST: Final = 36500
+"""Days of a century: dates further away cannot be shown."""
 app = typer.Typer(
     name="outbox",
     help="Durable sending: work, look, and intervene.",
@@ -37,11 +39,12 @@ State = Annotated[
 ]
 Tag = Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Only those with this tag.")]
 Days = Annotated[
-    float | None, typer.Option("--older-than", min=0, metavar="DAYS", help="Only those unchanged for so many days.")
+    float | None,
+    typer.Option("--older-than", min=0, max=LONGEST, metavar="DAYS", help="Only those unchanged for so many days."),
 ]
 AttachRoot = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder that file attachments may come from.")]
 Addresses = Annotated[list[str], typer.Argument(metavar="ADDRESS", show_default=False)]
-For = Annotated[float, typer.Option(min=0.001, metavar="DAYS", help="For so long.")]
+For = Annotated[float, typer.Option(min=0.001, max=LONGEST, metavar="DAYS", help="For so long.")]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="What `list` says of them.")]
 
 
@@ -63,9 +66,11 @@ def work(
     concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="Messages under way at one time.")] = 20,
     metrics: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Serve /metrics and /healthz there.")] = None,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="End when nothing is due any more.")] = False,
-    keep_sent: Annotated[float, typer.Option(min=0, metavar="DAYS", help="How long sent messages stay in lists.")] = 7,
+    keep_sent: Annotated[
+        float, typer.Option(min=0, max=LONGEST, metavar="DAYS", help="How long sent messages stay in lists.")
+    ] = 7,
     keep_failed: Annotated[
-        float, typer.Option(min=0, metavar="DAYS", help="How long failed ones can be retried.")
+        float, typer.Option(min=0, max=LONGEST, metavar="DAYS", help="How long failed ones can be retried.")
     ] = 30,
     keep_content: Annotated[bool, typer.Option("--keep-content", help="Keep what sent messages said too.")] = False,
 ) -> None:
@@ -133,7 +138,7 @@ def stats(outbox: Url = None, tag: Tag = None, json: Json = False) -> None:
 def watch(
     outbox: Url = None,
     tag: Tag = None,
-    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often.")] = 1.0,
+    every: Annotated[float, typer.Option(min=0.1, max=3600, metavar="SECONDS", help="How often.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
 ) -> None:
     """A live table: states, rates, ages, next tries."""

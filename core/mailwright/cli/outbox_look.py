@@ -62,6 +62,9 @@ def states(text: str | None) -> tuple[JobState, ...] | None:
         if name not in known:
             msg = f"--state: {name!r} is not one of {', '.join(known)}"
             raise ConfigurationError(msg)
+    if not found:  # an unset variable of a script must not mean all of them
+        msg = f"--state: is empty; name some of {', '.join(known)}"
+        raise ConfigurationError(msg)
     return tuple(cast("list[JobState]", found))
 
 
@@ -230,7 +233,7 @@ def suppress(addresses: Sequence[str], url: str | None, *, reason: str, days: fl
 def suppress_file(file: Path, url: str | None, *, reason: str, days: float) -> int:
     """Add those of a file; nothing is added if a line is wrong."""
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{file}: cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}"
         raise ConfigurationError(msg) from error

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _CHUNK = 200
 _PAGE = 500
+_CENTURY = 36500
 FITS: Final[Mapping[JobVerb, tuple[JobState, ...]]] = MappingProxyType({
     "retry": ("failed", "partial", "held", "quarantined", "cancelled", "unknown"),
     "cancel": ("scheduled", "queued", "held", "unknown"),
@@ -351,14 +352,15 @@ class Outbox:
         Raises:
             ConfigurationError: Nothing narrows it: that would be everything.
         """
-        if not ids and state is None and tag is None and older_than is None:
+        empty = state is not None and not state  # as of a filter whose result came to nothing
+        if empty or (not ids and state is None and tag is None and older_than is None):
             msg = f"{verb}: of which messages? name ids, a state or a tag"
             raise ConfigurationError(msg)
         opened = await self._opened()
         chosen = _selection(state, tag)
         if older_than is not None:
-            moment = self._clock.now() - older_than
-            chosen = evolve(chosen, older_than=moment.timestamp())
+            moment = self._clock.now().timestamp() - older_than.total_seconds()
+            chosen = evolve(chosen, older_than=moment)
         found = 0
         if ids:
             for start in range(0, len(ids), _PAGE):
@@ -371,7 +373,10 @@ class Outbox:
         return found
 
     async def suppress(self, address: str | Sequence[str], *, reason: str = "by hand", days: float = 90.0) -> None:
-        """Do not mail to an address, or to several, for so many days."""
+        """Do not mail to an address, or to several, for so many days, 36500 at most."""
+        if not 0 < days <= _CENTURY:
+            msg = f"days: more than 0, at most {_CENTURY}, not {days}"
+            raise ConfigurationError(msg)
         until = self._clock.now().timestamp() + days * 86400
         ledger = (await self._opened()).ledger
         addresses = (address,) if isinstance(address, str) else address

@@ -84,6 +84,15 @@ def _make(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Tells a file from another one that took its place; None: there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> int:
     """Make the tables; returns their version. Safe in several processes at once."""
     found = _version(connection)

@@ -476,9 +476,17 @@ def _places(job: Job, now: float) -> tuple[int, float | None]:
 def _job(row: tuple[Any, ...]) -> Job:
     return Job(
         id=row[0], state=row[1], message_id=row[2], connection=row[3], payload=row[4], result=row[5], run_at=row[6],
-        priority=row[7], on_unknown=row[8], tags=tuple(json.loads(row[9])), key=row[10], created=row[11],
+        priority=row[7], on_unknown=row[8], tags=_tags(row[9]), key=row[10], created=row[11],
         updated=row[12], attempts=row[13], starts=row[14], reason=row[15],
     )  # fmt: skip
+
+
+def _tags(text: str) -> tuple[str, ...]:
+    """A cell that cannot be read must not keep all other rows from being taken."""
+    try:
+        return tuple(json.loads(text))
+    except (ValueError, TypeError):
+        return ()
 
 
 def _claim(row: tuple[Any, ...]) -> Claim:

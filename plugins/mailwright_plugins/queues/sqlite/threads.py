@@ -84,17 +84,22 @@ class Lane:
 
     def _serve(self, items: queue.SimpleQueue[_Item | None]) -> None:
         connection: sqlite3.Connection | None = None
+        opened: tuple[int, int] | None = None
         open_ = True
         while open_:
             batch, open_ = _gather(items, _MOST if self._writes else 1)
             if not batch:
                 continue
             try:
-                if connection is None:
+                if connection is None or opened != files.identity(self._path):  # removed, or replaced by a backup
                     connection = files.connect(self._path)
                     _forgotten.append(connection)
                     files.migrate(connection, self._path)
+                    opened = files.identity(self._path)
                 done = self._write(connection, batch) if self._writes else [_outcome(connection, batch[0][0])]
+                if self._writes and opened != files.identity(self._path):
+                    msg = f"the outbox {self._path} was removed or replaced while it was written: try again"
+                    raise QueueError(msg)
             except MailwrightError as error:
                 done = [(None, error)] * len(batch)
             _deliver(batch, done)
