@@ -101,6 +101,15 @@ def test_until_empty_waits_for_an_accounts_rate(folder: Path, box: Sandbox) -> N
     assert len(box.messages) == 7
 
 
+def test_until_empty_does_not_wait_for_what_waits_for_a_person(folder: Path, box: Sandbox) -> None:
+    assert outbox(folder, "enqueue", "node.toml", "--each", "rows.csv").returncode == 2
+    with contextlib.closing(sqlite3.connect(folder / "outbox.db")) as connection:
+        connection.execute("UPDATE jobs SET state = 'unknown', ready = 0, on_unknown = 'hold' WHERE seq = 1")
+        connection.commit()
+    done = outbox(folder, "work", "--until-empty")
+    assert (done.returncode, "ended: 1 sent" in done.stderr) == (0, True)
+
+
 def test_a_worker_serves_metrics_and_drains_on_sigterm(folder: Path, box: Sandbox) -> None:
     with subprocess.Popen(
         [*COMMAND, "outbox", "work", "--metrics", "127.0.0.1:0"], cwd=folder, env=os.environ | own(folder), text=True,

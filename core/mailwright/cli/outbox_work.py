@@ -18,7 +18,7 @@ from mailwright.cli.output import DELIVERED, WRONG, read_state, show_json
 from mailwright.cli.rows import Rows
 from mailwright.errors import ConfigurationError, MailwrightError
 from mailwright.outbox import metrics as figures
-from mailwright.outbox.worker import RATED, SHARED
+from mailwright.outbox.worker import WAITING
 
 _BATCH: Final = 100
 """Rows that share a transaction."""
@@ -53,15 +53,28 @@ def work(
 
 
 async def _until_empty(outbox: Outbox, stop: asyncio.Event) -> None:
-    while True:
-        found = await outbox.stats()
-        busy = found["due"] or found.get("sending") or found.get("unknown")
-        if not busy and not any(
-            job.reason in {RATED, SHARED} for job in await outbox.list(state="queued", limit=_BATCH)
-        ):
-            stop.set()
-            return
+    while not stop.is_set():
+        with contextlib.suppress(MailwrightError):  # the worker says so, and goes on
+            if await _is_empty(outbox):
+                stop.set()
         await asyncio.sleep(0.1)
+
+
+async def _is_empty(outbox: Outbox) -> bool:
+    found = await outbox.stats()
+    if found["due"] or found.get("sending") or (found.get("unknown") and await _on_the_way(outbox)):
+        return False
+    return all(job.reason not in WAITING for job in await outbox.list(state="queued", limit=_BATCH))
+
+
+async def _on_the_way(outbox: Outbox) -> bool:
+    """Whether a worker has an unknown one: those that are held wait for a person."""
+    last = None
+    while page := await outbox.list(state="unknown", limit=_BATCH, before=last):
+        if any(job.starts for job in page):
+            return True
+        last = page[-1].id
+    return False
 
 
 def _place(text: str) -> tuple[str, int]:

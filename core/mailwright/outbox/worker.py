@@ -19,10 +19,12 @@ from mailwright.errors import LeaseLost, MailwrightError, QueueError
 from mailwright.model import Address, Envelope, Receipt, Report
 from mailwright.outbox import results
 from mailwright.outbox.attempts import Judged, judge, merged, open_recipients, refused, reopened, soften
+from mailwright.outbox.crowds import Crowd
 from mailwright.outbox.payload import Stored, unpack
 from mailwright.outbox.policy import RetryPolicy, has_no_mailbox
 from mailwright.outbox.rates import Rates
 from mailwright.outbox.shares import Shares
+from mailwright.outbox.silenced import Silenced
 from mailwright.sending import Sending
 from mailwright.spi import ASKED, Selection, Suppression, Verdict
 
@@ -38,6 +40,9 @@ LEASE_S: Final = 60.0
 _TIDY_S: Final = 60.0
 RATED: Final = "waits for the rate of its account"
 SHARED: Final = "waits for a session of its account: other workers have them"
+SLOW: Final = "waits for its account: the server answers slowly, and others have work to do"
+WAITING: Final = frozenset({RATED, SHARED, SLOW})
+"""Why a message that was not tried is queued again."""
 PATIENCE_S: Final = 2.0
 """Longer than this nobody keeps a worker's place who waits for an account's rate: others have work to do."""
 
@@ -102,12 +107,16 @@ class Worker:
         self._lease_s = lease_s
         self._chance = chance
         self._rates = Rates(ledger, clock)
+        self._silenced = Silenced(ledger)
         self._shares = Shares(ledger, self._retire)
+        self._crowds: dict[str, Crowd] = {}
+        self._concurrency = 20
         self._sendings: dict[tuple[str, ...], Sending] = {}
         self.counts: Counter[str] = Counter()
 
     async def work(self, dispatcher: Dispatcher, *, concurrency: int, stop: asyncio.Event) -> None:
         """Until `stop` is set; then what is under way ends."""
+        self._concurrency = concurrency
         helpers = [asyncio.create_task(self._tidy_up()), asyncio.create_task(self._shares.run())]
         try:
             await dispatcher.work(self.run, concurrency=concurrency, lease_s=self._lease_s, stop=stop)
@@ -183,6 +192,13 @@ class Worker:
         if connections not in self._sendings:
             self._sendings[connections] = self._open_sending(connections)
         return self._sendings[connections]
+
+    def crowd(self, route: Route) -> Crowd:
+        """Those of this worker who are over an account's sessions."""
+        account = _account(route)
+        if account not in self._crowds:
+            self._crowds[account] = Crowd(max(1, self._concurrency * 3 // 4))
+        return self._crowds[account]
 
     def session(self, route: Route) -> AbstractAsyncContextManager[bool]:
         """The right to one of an account's sessions; APIs have none that count."""
@@ -275,7 +291,7 @@ class _Attempt:
 
     async def _without_suppressed(self, receipt: Receipt) -> tuple[Receipt, str]:
         waiting = open_recipients(receipt, self._stored.envelope)
-        found = await self._worker._ledger.suppressed(waiting)  # noqa: SLF001
+        found = await self._worker._silenced.among(waiting)  # noqa: SLF001
         silent = {entry.address for entry in found}
         statuses = refused([address for address in waiting if address.lower() in silent], stage="prepare")
         if not statuses:
@@ -289,13 +305,17 @@ class _Attempt:
         try:
             routes = await self._routes(self._worker.sending(self._stored.connections))
             for index, route in enumerate(routes):
-                async with self._worker.session(route) as free:
-                    wait, reason = (PATIENCE_S, SHARED) if not free else (await self._worker.turn(route), RATED)
+                async with self._worker.crowd(route).place(PATIENCE_S) as slow_s, self._worker.session(route) as free:
+                    if slow_s:
+                        wait, reason = slow_s, SLOW
+                    else:
+                        wait, reason = (PATIENCE_S, SHARED) if not free else (await self._worker.turn(route), RATED)
                     if wait and self.route is None:
                         raise _NotYet(wait, reason)
                     if wait:
                         break
                     report, size = await self._over(index, envelope)
+                    self._worker.crowd(route).moved()
                 if self._committed or not all(s.outcome == "rejected" and not s.permanent for s in report.statuses):
                     break
         except (LeaseLost, _NotYet, asyncio.CancelledError):
