@@ -11,8 +11,11 @@ import contextlib
 import contextvars
 import inspect
 import logging
+import os
+import queue
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mailwright.errors import MailwrightError, PluginError, Veto
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mailwright.plugins")
 _TURNS: Final = 10
 """Of the loop, for a cancelled hook to end."""
+_KEPT: Final = 8
+_idle: list[queue.SimpleQueue[Callable[[], None]]] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)
 T = TypeVar("T")
 
 
@@ -159,7 +166,7 @@ async def _contained(awaitable: Any) -> Any:
 
 
 def _in_thread(function: Any, values: list[Any]) -> asyncio.Future[Any]:
-    """A thread of its own: one that never ends must neither fill the pool that others need, nor keep the process alive."""
+    """In a thread nobody uses: one that never ends must neither fill the pool that others need, nor keep the process alive."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 
@@ -179,8 +186,26 @@ def _in_thread(function: Any, values: list[Any]) -> asyncio.Future[Any]:
             loop.call_soon_threadsafe(settle, result, failed)
 
     context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(work,), name="mailwright-hook", daemon=True).start()
+    _start(lambda: context.run(work))
     return future
+
+
+def _start(work: Callable[[], None]) -> None:
+    """Threads that have ended their work wait for more: starting one takes longer than most hooks do."""
+    try:
+        works = _idle.pop()
+    except IndexError:
+        works = queue.SimpleQueue()
+        threading.Thread(target=_serve, args=(works,), name="mailwright-hook", daemon=True).start()
+    works.put(work)
+
+
+def _serve(works: queue.SimpleQueue[Callable[[], None]]) -> None:
+    while True:
+        works.get()()
+        if len(_idle) >= _KEPT:
+            return
+        _idle.append(works)
 
 
 def _expect(result: Any, wanted: type[T], impl: pluggy.HookImpl) -> T:

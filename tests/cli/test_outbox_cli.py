@@ -69,6 +69,9 @@ def test_rows_are_stored_once_held_released_and_sent(folder: Path, box: Sandbox)
         assert all(row[0] for row in rows_kept.execute("SELECT length(payload) FROM jobs"))
     assert "ended: 2 sent" in done.stderr
     assert sorted(message.subject for message in box.messages) == ["Hello Ann", "Hello Bo"]
+    head, *lines = outbox(folder, "list").stdout.splitlines()
+    assert head.split() == ["id", "state", "age", "tries", "next", "try", "connection", "tags", "reason"]
+    assert {line[head.index("tags") :].strip() for line in lines} == {"news"}
     shown = outbox(folder, "show", rows(folder)[0]["id"])
     assert "accepted  250" in shown.stdout
     assert "sent     2" in outbox(folder, "watch", "--once").stdout

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 import types
 from typing import Any
@@ -89,6 +91,41 @@ async def test_a_blocking_hook_does_not_block_the_loop() -> None:
     with pytest.raises(PluginError, match="longer than"):
         await hooks(slow, limit_s=0.01).before_compose(Message(), INFO)
     release.set()
+
+
+async def test_threads_serve_one_hook_after_another_but_never_two_at_once() -> None:
+    threads, both = list[threading.Thread](), threading.Barrier(2, timeout=10)
+
+    def noted(message: Message) -> None:
+        threads.append(threading.current_thread())
+
+    def together(message: Message) -> None:
+        noted(message)
+        both.wait()
+
+    for _ in range(50):
+        await hooks(noted).before_compose(Message(), INFO)
+    assert len(set(threads)) < 25
+    threads.clear()
+    await asyncio.gather(*(hooks(together).before_compose(Message(), INFO) for _ in range(2)))
+    assert len(set(threads)) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+async def test_a_forked_child_waits_for_no_thread_of_its_parent() -> None:
+    done = await asyncio.create_subprocess_exec(
+        sys.executable, "-c",
+        "import asyncio, os\n"
+        "from mailwright.lifecycle import _in_thread\n"
+        "async def call(): return await _in_thread(os.getpid, [])\n"
+        "asyncio.run(call())\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    os._exit(asyncio.run(call()) != os.getpid())\n"
+        "raise SystemExit(os.waitpid(child, 0)[1])",
+    )  # fmt: skip
+    async with asyncio.timeout(20):
+        assert await done.wait() == 0
 
 
 async def test_observers_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
