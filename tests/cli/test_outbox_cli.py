@@ -61,6 +61,7 @@ def test_rows_are_stored_once_held_released_and_sent(folder: Path, box: Sandbox)
         done = outbox(folder, "enqueue", "node.toml", "--each", "rows.csv", "--hold")
         assert (done.returncode, done.stdout) == (2, f"queued {said}\n")
         assert re.search(r"error: row 3: \$\.to: 'bad'", done.stderr)
+        assert "correct these in a file of their own" in done.stderr
     assert [(row["state"], row["tags"]) for row in rows(folder)] == [("held", ["news"])] * 2
     assert outbox(folder, "release", "--tag", "news").stdout == "release: 2 messages\n"
     done = outbox(folder, "work", "--until-empty", "--keep-sent", "1", "--keep-failed", "2.5", "--keep-content")
@@ -92,6 +93,14 @@ def test_a_mistake_in_every_row_is_not_told_a_thousand_times(folder: Path, box: 
     done = outbox(folder, "enqueue", "node.toml", "--each", "rows.csv")
     assert done.stderr.count("error: row") == 20
     assert done.stderr.endswith("error: 30 more rows are wrong\n")
+
+
+def test_a_line_that_is_no_row_is_told_before_anything_is_queued(folder: Path, box: Sandbox) -> None:
+    rows_before = "".join(f"a{number}@example.org,Ann\n" for number in range(150))
+    (folder / "rows.csv").write_text(f"email,name\n{rows_before}b@example.org\n")
+    done = outbox(folder, "enqueue", "node.toml", "--each", "rows.csv")
+    assert (done.returncode, "line 152: 1 cells" in done.stderr) == (2, True)
+    assert outbox(folder, "list").stdout == ""
 
 
 def test_until_empty_waits_for_an_accounts_rate(folder: Path, box: Sandbox) -> None:
@@ -197,6 +206,7 @@ def test_errors_are_one_clear_line(folder: Path, box: Sandbox) -> None:
         (("work", "--metrics", f"127.0.0.1:{box.port}"), 2, "--metrics: error while attempting to bind"),
         (("enqueue", "node.toml", "--each", "rows.csv", "--key", "k"), 2, "--key: is for one message"),
         (("enqueue", "node.toml", "--each", "rows.csv", "--at", "soon"), 2, "--at: 'soon' is not a time such as"),
+        (("enqueue", "node.toml", "--each", "rows.csv", "--at", "0001-01-01"), 2, "--at: '0001-01-01' is not a time"),
         (("list", "--outbox", "sqlite:///mailwright.toml"), 2, "mailwright.toml cannot be opened: file is not a"),
         (("work", "--metrics", "here"), 2, "--metrics: 'here' is not HOST:PORT"),
         (("stats", "--outbox", "nosql://u:s3cret@x/y"), 2, "unknown outbox engine 'nosql'"),

@@ -468,7 +468,7 @@ async def test_a_newsletter_is_stopped_by_its_tag(world: World) -> None:
         assert [job.id for job in await outbox.list(state="queued")] == [other.job_id]
         for nothing in ({}, {"state": ()}, {"state": "", "tag": "other"}):
             with pytest.raises(ConfigurationError, match="of which messages"):
-                await outbox.change("cancel", **nothing)  # type: ignore[arg-type]
+                await outbox.change("cancel", **nothing)
         assert await outbox.change("cancel", state="queued", older_than=timedelta.max) == 0
         for days in (0, float("nan"), float("inf")):
             with pytest.raises(ConfigurationError, match="at most 36500"):
@@ -574,6 +574,19 @@ def test_the_sync_twin_joins_a_transaction(world: World) -> None:
         outbox.enqueue_sync(MESSAGE, transaction=own)
         own.execute(end)
         assert own.execute("SELECT count(*) FROM jobs").fetchone()[0] == expected
+    own.close()
+
+
+def test_a_key_that_is_known_has_its_first_receipt_inside_a_transaction_too(world: World) -> None:
+    outbox = world.outbox()
+    first = outbox.enqueue_sync(MESSAGE, idempotency_key="order-1")
+    own = sqlite3.connect(world.folder / "outbox.db", isolation_level=None)
+    own.execute("BEGIN IMMEDIATE")
+    assert outbox.enqueue_sync(MESSAGE, idempotency_key="order-1", transaction=own) == first
+    new = outbox.enqueue_sync(MESSAGE, idempotency_key="order-2", transaction=own)
+    assert outbox.enqueue_sync(MESSAGE, idempotency_key="order-2", transaction=own).job_id == new.job_id
+    own.execute("COMMIT")
+    assert own.execute("SELECT count(*) FROM jobs").fetchone()[0] == 2
     own.close()
 
 

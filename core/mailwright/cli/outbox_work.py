@@ -164,6 +164,8 @@ def enqueue(
             if key is not None:
                 raise ConfigurationError("--key: is for one message; rows have keys of their own, made of the file")
             rows = Rows.of(each)
+            for _ in rows.states(common):  # a line that is no row is told before anything is stored
+                pass
             series = sha256(written + rows.fingerprint.encode()).hexdigest()
             return [receipt async for receipt in _rows(outbox, loaded, rows, common, options, series=series)]
 
@@ -180,6 +182,8 @@ def enqueue(
             sys.stderr.write(f"error: row {receipt.index}: {receipt.error.message}\n")
         if len(bad) > _SHOWN:
             sys.stderr.write(f"error: {len(bad) - _SHOWN} more rows are wrong\n")
+        if bad and len(bad) < len(receipts):
+            sys.stderr.write("correct these in a file of their own: from a changed file all rows are queued again\n")
         if len(receipts) == 1 and not bad:
             sys.stdout.write(f"queued {receipts[0].job_id}\n")
         else:
@@ -210,7 +214,7 @@ async def _rows(
 def _moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found if found.utcoffset() is not None else found.astimezone()
+    except (ValueError, OverflowError):
         msg = f"--at: {text!r} is not a time such as 2026-12-24T18:00+01:00"
         raise ConfigurationError(msg) from None
-    return found if found.utcoffset() is not None else found.astimezone()

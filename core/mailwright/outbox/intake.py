@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 KEY_S: Final = 7 * 86400.0
 _LONGEST: Final = 200
+_FIRST: Final = 1970
+_LAST: Final = 9000
 
 
 @frozen(kw_only=True)
@@ -43,6 +45,9 @@ class Order:
     def __attrs_post_init__(self) -> None:
         if self.at is not None and (not isinstance(self.at, datetime) or self.at.utcoffset() is None):
             msg = f"at: a datetime with a time zone, not {self.at!r}"
+            raise ConfigurationError(msg)
+        if self.at is not None and not _FIRST <= self.at.year <= _LAST:  # others cannot be shown in every zone
+            msg = f"at: a year between {_FIRST} and {_LAST}, not {self.at.year}"
             raise ConfigurationError(msg)
         if self.on_unknown not in {"retry", "hold"}:
             msg = f"on_unknown: retry or hold, not {self.on_unknown!r}"

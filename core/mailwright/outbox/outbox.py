@@ -211,7 +211,8 @@ class Outbox:
         if transaction is None:
             return background.run(self.enqueue(message, **order))
         opened, gathered, pair = background.run(self._prepared(message, order, transaction))
-        return _step(self._add(opened, [pair], transaction, gathered))[0]
+        ids = _step(self._stored(opened, [pair], transaction, gathered))
+        return background.run(self._receipts(opened, [pair], ids))[0]
 
     async def _prepared(
         self, message: AnyMessage, order: Mapping[str, Any], transaction: object
@@ -269,6 +270,12 @@ class Outbox:
         transaction: object | None,
         gathered: Gathered | None = None,
     ) -> list[Receipt]:
+        return await self._receipts(opened, pairs, await self._stored(opened, pairs, transaction, gathered))
+
+    async def _stored(
+        self, opened: _Opened, pairs: list[tuple[Job, Receipt]], transaction: object | None, gathered: Gathered | None
+    ) -> Sequence[str]:
+        """Their ids, which for known keys are those of the first; awaits nothing over a blocking `transaction`."""
         jobs = [job for job, _ in pairs]
         if gathered is not None and gathered.pieces:
             await opened.ledger.put_contents(gathered.pieces, transaction=transaction)
@@ -277,6 +284,9 @@ class Outbox:
         if new:
             moments = [(job.id, datetime.fromtimestamp(job.run_at).astimezone(), job.priority) for job in new]
             await opened.dispatcher.put(moments, transaction=transaction)
+        return ids
+
+    async def _receipts(self, opened: _Opened, pairs: list[tuple[Job, Receipt]], ids: Sequence[str]) -> list[Receipt]:
         return [
             receipt if job_id == receipt.job_id else await self._earlier(opened, job_id, receipt)
             for (_, receipt), job_id in zip(pairs, ids, strict=True)
