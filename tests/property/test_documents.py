@@ -99,7 +99,7 @@ texts = st.builds(
 )  # fmt: skip
 limits = st.builds(
     Limits, rate=st.none() | st.floats(0.001, 1000), burst=st.integers(1, 50), connections=st.integers(1, 50),
-    messages_per_session=st.integers(1, 500), recipients=st.none() | st.integers(1, 500), size=st.none() | st.integers(1, 10**9),
+    messages_per_session=st.integers(1, 500), idle=st.floats(0.1, 600), recipients=st.none() | st.integers(1, 500), size=st.none() | st.integers(1, 10**9),
 )  # fmt: skip
 
 

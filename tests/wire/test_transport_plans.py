@@ -208,10 +208,9 @@ async def test_nothing_at_quit_changes_the_outcome(kind: Any, monkeypatch: pytes
         assert len(server.messages) == 1
 
 
-async def test_an_idle_session_is_closed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailwright.transport.pool.IDLE_S", 0.0)
+async def test_an_idle_session_is_closed_in_time() -> None:
     async with ScriptedServer() as server:
-        sender = transport(server)
+        sender = transport(server, limits=Limits(idle=0.001))
         await sender.deliver(submission())
         async with asyncio.timeout(5):
             while "QUIT" not in server.commands[0]:

@@ -31,6 +31,7 @@ class LimitsForm:
         "Sessions", "Sessions at one time; over all workers of one outbox", default=5, **values.between(1, 1000)
     )
     messages_per_session: int = key("Messages per session", default=100, **values.between(1, 1_000_000))
+    idle: float = key("Idle", "Seconds that a session rests until it is closed", default=30.0, **values.SECONDS)
     recipients: int | None = key("Recipients", "Recipients of one message", **values.between(1, 1_000_000))
     size: int | None = key("Size", "Octets of one message, or text such as 25 MB", **values.SIZE)
 

@@ -22,6 +22,7 @@ class Limits:
         burst: Messages at once above the rate.
         connections: Sessions at one time, of one mailer or of all workers of one outbox.
         messages_per_session: Messages until a session is closed.
+        idle: Seconds that a session rests until it is closed, before the server does it.
         recipients: Recipients of one message.
         size: Octets of one message.
     """
@@ -30,6 +31,7 @@ class Limits:
     burst: int = 1
     connections: int = 5
     messages_per_session: int = 100
+    idle: float = 30.0
     recipients: int | None = None
     size: int | None = None
 

@@ -17,8 +17,6 @@ from mailwright.transport.lanes import Lane, Lanes
 from mailwright.transport.opening import Opener
 from mailwright.transport.session import Session, merged
 
-IDLE_S: Final = 30.0
-"""Seconds after which an idle session is closed: before the server does it."""
 _LATE: Final = "the time for this message is over"
 
 
@@ -65,7 +63,7 @@ class SmtpTransport:
         self._authenticator = authenticator
         self._limits = limits
         self._clock = clock
-        self._lanes = Lanes(limits.connections, per_session=limits.messages_per_session, idle_s=IDLE_S)
+        self._lanes = Lanes(limits.connections, per_session=limits.messages_per_session, idle_s=limits.idle)
         self._total_s = connection.timeouts.total
         self._closed = False
         self._sessions = 0

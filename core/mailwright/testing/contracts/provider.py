@@ -94,7 +94,7 @@ class ProviderContract(SettingsContract):
     def test_its_limits_are_sound(self, record: Provider[Any]) -> None:
         """Limits are positive where they are set."""
         limits = record.limits
-        for name in ("rate", "burst", "connections", "messages_per_session", "recipients", "size"):
+        for name in ("rate", "burst", "connections", "messages_per_session", "idle", "recipients", "size"):
             value = getattr(limits, name)
             assert value is None or value > 0, f"limits.{name}: {value}"
 
