@@ -70,6 +70,7 @@ class Transaction:
         close: Whether the session must be closed once it is DONE.
         chunks: Chunks without an answer.
         final: The reply that ended it.
+        whole: Every recipient was accepted.
         untouched: The server took no notice of it: no answer, or 421 to MAIL. Another session may try it at once.
     """
 
@@ -97,6 +98,7 @@ class Transaction:
         self._asked = 0
         self._answered = 0
         self.final: Reply | None = None
+        self.whole = False
         self.untouched = True
         self._in_step = not pipelining
         self._ended = False
@@ -236,6 +238,7 @@ class Transaction:
     def _receive_final(self, reply: Reply) -> None:
         if reply.code // 100 == 2:
             self._decide_accepted("accepted", "final", reply)
+            self.whole = len(self._accepted) == len(self._statuses)
         else:
             self._refusal(reply, "the final dot")
             self._decide_accepted("rejected", "final", reply)

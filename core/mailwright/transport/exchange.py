@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mailwright.smtp import DotStuffer, State, Transaction
 from mailwright.spi import no_commit
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mailwright.transport.wire import WireProtocol
 
 _wire = logging.getLogger("mailwright.wire")
+T = TypeVar("T")
 ONE_WRITE: Final = 1 << 16
 """Bodies up to this many octets go in one write."""
 CHUNK: Final = 1 << 19
@@ -29,7 +30,10 @@ IN_FLIGHT: Final = 8
 
 
 class Exchange:
-    """Drives one `Transaction`. Answers are taken as they arrive; its task wakes for the body, and at the end.
+    """Drives one `Transaction`. Answers are taken as they arrive.
+
+    A short body is written where the server asks for it, and the task wakes at the end only; for a longer one, and where
+    somebody must be told before the final dot, it wakes for the body, too.
 
     Args:
         transaction: The machine.
@@ -38,10 +42,11 @@ class Exchange:
         leg: What was planned.
         timeouts: For each stage.
         until: When the time for the message is over, on the loop's clock.
+        attended: The task writes the body.
+        follow: The next transaction's commands, asked for when the final dot is written; they ride in the same write.
 
     Attributes:
         envelope_ms: From MAIL to the last answer before the body.
-        message_ms: From the body's first octet to the final answer.
         octets: Of the body on the wire.
     """
 
@@ -54,19 +59,30 @@ class Exchange:
         leg: Leg,
         timeouts: Timeouts,
         until: float,
+        attended: bool = True,
+        follow: Callable[[], bytes] = bytes,
     ) -> None:
         self.transaction = transaction
         self.leg = leg
+        self.follow = follow
         self._protocol = protocol
         self._composed = composed
         self._timeouts = timeouts
         self._until = until
-        self._waiter: asyncio.Future[None] | None = None
+        self._attended = attended or composed.size > ONE_WRITE or transaction.chunking
+        self._waiter: asyncio.Future[Any] | None = None
+        self._word: object = None
+        self._abandoned: Callable[[], None] | None = None
+        self._broken: Exception | None = None
         self._shown = _wire.isEnabledFor(logging.DEBUG)
-        self._started = time.perf_counter()
+        self._started = self._asked = time.perf_counter()
         self.envelope_ms = 0
-        self.message_ms = 0
         self.octets = 0
+
+    @property
+    def message_ms(self) -> int:
+        """From the body's first octet until now."""
+        return round((time.perf_counter() - self._asked) * 1000)
 
     # -- for the protocol
 
@@ -87,9 +103,14 @@ class Exchange:
         self.transaction.receive(reply)
 
     def advance(self) -> None:
-        """Ask on; a lone dot needs nobody; the body is for the task."""
+        """Ask on; a short body and a lone dot need nobody; another body is for the task."""
         state = self.transaction.state
-        if state is State.ASKING:
+        if self._abandoned is not None:
+            self.wake()
+        elif state is State.BODY and not self._attended:
+            if self._waiter is None or not self._waiter.done():  # else its task was told of something meanwhile
+                self._short_body()
+        elif state is State.ASKING:
             if commands := self.begin():
                 self._protocol.write(commands)
             self._protocol.expect(self, self._timeouts.command, self._until)
@@ -105,7 +126,20 @@ class Exchange:
     def wake(self) -> None:
         """There is something to do for the task."""
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._waiter.set_result(self._word)
+        elif self._abandoned is not None:
+            abandoned, self._abandoned = self._abandoned, None
+            abandoned()
+
+    # -- for the lanes
+
+    def wakes(self, waiter: asyncio.Future[T], word: T) -> None:
+        """When there is something to do for the task, give `waiter` this word; it waits until then."""
+        self._waiter, self._word = waiter, word
+
+    def abandon(self, ended: Callable[[], None]) -> None:
+        """The task is gone: say no more; `ended` is called when the turn comes, or the connection is lost."""
+        self._waiter, self._abandoned = None, ended
 
     # -- for the task
 
@@ -116,24 +150,24 @@ class Exchange:
             _wire.debug("C: %s", "MAIL RCPT DATA" if commands.count(b"\r\n") > 1 else commands[:4].decode("ascii"))
         return commands
 
-    async def run(self, commit: Commit, follow: Callable[[], bytes]) -> None:
+    async def run(self, commit: Commit) -> None:
         """Until every recipient is decided, or an error is raised. The first commands are on the wire.
 
         Args:
             commit: Awaited just before the final dot.
-            follow: The next transaction's commands, asked for when the final dot is written; they ride in the same write.
         """
         transaction = self.transaction
         while transaction.state is State.ASKING or transaction.state is State.EMPTY:
             await self._answer(self._timeouts.command)
-        asked = time.perf_counter()
-        self.envelope_ms = round((asked - self._started) * 1000)
+        if self._broken is not None:
+            raise self._broken
         if transaction.state is State.BODY:
+            self._asked_for_body()
             if transaction.chunking:
-                await self._chunks(commit, follow)
+                await self._chunks(commit)
             else:
-                await self._body(commit, follow)
-        await self._ended(asked)
+                await self._body(commit)
+        await self._ended()
 
     async def run_at_once(self, commit: Commit) -> None:
         """The whole message behind others; nothing is on the wire before the commit."""
@@ -146,14 +180,18 @@ class Exchange:
         self._protocol.ask(self)
         self._protocol.write_soon(b"%bBDAT %d LAST\r\n%bRSET\r\n" % (self.begin(), len(octets), octets))
         self.transaction.dot_sent()
+        self._asked = time.perf_counter()
         async with asyncio.timeout_at(self._until):
-            await self._ended(time.perf_counter())
+            await self._ended()
 
-    async def _ended(self, asked: float) -> None:
-        """Wait for the last answer to a body begun at `asked`."""
+    def _asked_for_body(self) -> None:
+        self._asked = time.perf_counter()
+        self.envelope_ms = round((self._asked - self._started) * 1000)
+
+    async def _ended(self) -> None:
+        """Wait for the last answer."""
         while self.transaction.state is not State.DONE:
             await self._answer(self._timeouts.reply)
-        self.message_ms = round((time.perf_counter() - asked) * 1000)
 
     async def _answer(self, limit_s: float) -> None:
         """Wait until the protocol wakes us."""
@@ -173,7 +211,20 @@ class Exchange:
             async with asyncio.timeout_at(self._until):
                 await commit()
 
-    async def _body(self, commit: Commit, follow: Callable[[], bytes]) -> None:
+    def _short_body(self) -> None:
+        """The whole of it, in one write."""
+        self._asked_for_body()
+        try:
+            octets = bytes(self._composed)
+        except Exception as error:  # noqa: BLE001 - an attachment that changed, a plugin's mistake: for the task
+            self._broken = error
+            self.wake()
+            return
+        stuffer = DotStuffer()
+        self._end(stuffer.feed(octets) + stuffer.end())
+        self._protocol.expect(self, self._timeouts.reply, self._until)
+
+    async def _body(self, commit: Commit) -> None:
         stuffer = DotStuffer()
         if self._composed.size <= ONE_WRITE:
             end = stuffer.feed(bytes(self._composed)) + stuffer.end()
@@ -185,7 +236,7 @@ class Exchange:
             await self._committed(commit)
         if self.transaction.state is State.BODY:  # no early refusal
             self._protocol.check()
-            self._end(end, follow)
+            self._end(end)
 
     async def _stream(self, stuffer: DotStuffer) -> None:
         """All but the dot; an early refusal ends it."""
@@ -199,7 +250,7 @@ class Exchange:
                 if self.transaction.state is not State.BODY or not self._protocol.alive:
                     break
 
-    async def _chunks(self, commit: Commit, follow: Callable[[], bytes]) -> None:
+    async def _chunks(self, commit: Commit) -> None:
         """BDAT (RFC 3030), with at most `IN_FLIGHT` chunks unanswered; the last one waits for the commit."""
         self._protocol.expect(self, NEVER, self._until)
         async with asyncio.timeout_at(self._until):
@@ -208,7 +259,7 @@ class Exchange:
             await self._committed(commit)
         if self.transaction.state is State.BODY:
             self._protocol.check()
-            self._end(b"BDAT %d LAST\r\n%b" % (len(last), last), follow)
+            self._end(b"BDAT %d LAST\r\n%b" % (len(last), last))
 
     async def _all_but_the_last(self) -> bytes:
         transaction = self.transaction
@@ -239,13 +290,14 @@ class Exchange:
             await self._answer(self._timeouts.data)
         self._protocol.expect(self, NEVER, self._until)
 
-    def _end(self, end: bytes, follow: Callable[[], bytes]) -> None:
+    def _end(self, end: bytes) -> None:
         """Write what ends the message, with the next one's commands behind it."""
         self.octets += len(end)
         if self._shown:
             _wire.debug("C: [%d octets]", self.octets)
+        following = b"" if self.transaction.one_too_many else self.follow()
         self.transaction.dot_sent()
-        self._protocol.write(end if self.transaction.one_too_many else end + follow())
+        self._protocol.write(end + following)
 
 
 async def _sliced(composed: Composed) -> AsyncIterator[bytes]:

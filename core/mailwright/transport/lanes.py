@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field, frozen
+from attrs import define
 
 from mailwright.errors import SessionError
 from mailwright.transport.watch import NEVER, Watchdog
@@ -21,7 +22,7 @@ TOGETHER: Final = 8
 four megabytes in all."""
 
 
-@frozen
+@define(eq=False)
 class Lane:
     """The right to one session.
 
@@ -29,18 +30,32 @@ class Lane:
         session: One that is open; None: open one.
         started: The transaction of this very message, whose commands are on the wire already.
         shared: Whether the session is others', too: write the whole message at once.
+        passed: It is the next message's, whose commands ride behind this one's last octet: do not `leave` it.
     """
 
     session: Session | None = None
     started: Exchange | None = None
     shared: bool = False
+    passed: bool = False
 
 
 @define(eq=False)
 class _Waiter:
     submission: Submission
     until: float
-    turn: asyncio.Future[Lane] = field(factory=lambda: asyncio.get_running_loop().create_future())
+    turn: asyncio.Future[Lane]
+    begun: Lane | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether another message is under way before it."""
+        lane = self.begun
+        return (
+            lane is not None
+            and lane.session is not None
+            and lane.started is not None
+            and lane.session.is_behind(lane.started)
+        )
 
 
 class Lanes:
@@ -61,7 +76,7 @@ class Lanes:
         self._idle_s = idle_s
         self._idle: list[Session] = []
         self._waiting: deque[_Waiter] = deque()
-        self._next: dict[Session, tuple[_Waiter, Exchange]] = {}
+        self._begun: set[_Waiter] = set()
         self._users: dict[Session, int] = {}
         self._at_rest = asyncio.Event()
         self._at_rest.set()
@@ -86,23 +101,29 @@ class Lanes:
             self._free -= 1
             self._at_rest.clear()
             return Lane(self._rested())
-        waiter = _Waiter(submission, until)
+        waiter = _Waiter(submission, until, asyncio.get_running_loop().create_future())
         (self._waiting.appendleft if again else self._waiting.append)(waiter)
         for session in self._users:
             self._invite(session)
-        self._watch_for(until)
+        if until < self._first_due:
+            self._watch_for(until)
         try:
             return await waiter.turn
-        except SessionError:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
-            raise
         except BaseException:
-            if waiter.turn.done() and not waiter.turn.cancelled():
-                self._give_up(waiter.turn.result())
-            elif waiter in self._waiting:
-                self._waiting.remove(waiter)
+            self._gone(waiter)
             raise
+        finally:
+            self._begun.discard(waiter)
+
+    def _gone(self, waiter: _Waiter) -> None:
+        """Cancelled, or too late: what was its own is for others."""
+        turn = waiter.turn
+        if waiter.begun is not None:
+            self._give_up(waiter.begun)
+        elif turn.done() and not turn.cancelled() and turn.exception() is None:
+            self._give_up(turn.result())
+        elif waiter in self._waiting:
+            self._waiting.remove(waiter)
 
     def _watch_for(self, until: float) -> None:
         if self._watch is None:
@@ -114,7 +135,7 @@ class Lanes:
     def _look(self) -> None:
         """Tell those whose time is over."""
         now = asyncio.get_running_loop().time()
-        waiting = [*self._waiting, *(waiter for waiter, _ in self._next.values())]
+        waiting = [*self._waiting, *(waiter for waiter in self._begun if waiter.is_behind)]
         for waiter in waiting:
             if waiter.until <= now and not waiter.turn.done():
                 message = "the time for this message is over: all sessions are busy"
@@ -123,14 +144,24 @@ class Lanes:
         self._watch_for(min((waiter.until for waiter in waiting if waiter.until > now), default=NEVER))
 
     def _give_up(self, lane: Lane) -> None:
-        if lane.session is not None and lane.started is not None:
-            lane.session.abort()
-            self.leave(None)
-        elif lane.session is not None and lane.shared:
-            if self.part(lane.session):
-                self.leave(lane.session)
+        session, started = lane.session, lane.started
+        if session is not None and started is not None:
+            # Without the body nothing is delivered, so hang up; but not on the message before this one.
+            if session.is_behind(started):
+                started.abandon(lambda: self._hang_up(lane))
+            else:
+                self._hang_up(lane)
+        elif session is not None and lane.shared:
+            if self.part(session):
+                self.leave(session)
         else:
-            self.leave(lane.session)
+            self.leave(session)
+
+    def _hang_up(self, lane: Lane) -> None:
+        assert lane.session is not None
+        lane.session.abort()
+        if not lane.passed:
+            self.leave(None)
 
     def _rested(self) -> Session | None:
         """The session used last that is still good; what the server closed, or we, is forgotten."""
@@ -154,38 +185,41 @@ class Lanes:
 
     # -- one after the other on a session
 
-    def follow(self, session: Session, submission: Submission) -> bytes:
+    def follow(self, lane: Lane, submission: Submission) -> bytes:
         """What rides behind the last octet of `submission`: the commands of the message that waits longest.
 
         Where both may repeat, and the server takes whole messages, those who wait write theirs by themselves instead.
         """
+        session = lane.session
+        assert session is not None
         if session.spent(self._per_session):
             return b""
         if session.shares(submission):
             self._users[session] = 1
             self._invite(session)
             return b""
+        commands = self._begin(session)
+        if commands:
+            lane.passed = True
+            self.ahead += 1
+        return commands
+
+    def _begin(self, session: Session) -> bytes:
+        """Commands of the message that waits longest, begun on its behalf; none where it has to do that by itself."""
         self._forget_the_gone()
         if not self._waiting:
             return b""
         first = self._waiting[0]
-        begun = session.ahead(first.submission, first.until)
-        if begun is None:
+        lane = Lane(session)
+        exchange = session.begin(first.submission, first.until, partial(self.follow, lane, first.submission))
+        if exchange is None:
             return b""
-        self.ahead += 1
-        self._next[session] = (self._waiting.popleft(), begun[0])
-        return begun[1]
-
-    def expects(self, session: Session) -> bool:
-        """Whether a message is next on this session."""
-        return session in self._next
-
-    def lost(self, session: Session) -> None:
-        """Whoever was next on a session that is gone waits again, before all others: nothing of theirs was said."""
-        if session in self._next:
-            waiter, _ = self._next.pop(session)
-            if not waiter.turn.done():
-                self._waiting.appendleft(waiter)
+        self._waiting.popleft()
+        lane.started = exchange
+        first.begun = lane
+        self._begun.add(first)
+        exchange.wakes(first.turn, lane)
+        return exchange.begin()
 
     # -- together on a session
 
@@ -219,22 +253,17 @@ class Lanes:
     # -- going
 
     def leave(self, session: Session | None) -> None:
-        """Pass the lane on: to the message that is next on this session, else to the one that waits longest, else rest.
+        """Pass the lane on: to the message that waits longest, else rest.
 
         Args:
             session: Good for another message; None: there is none any more.
         """
-        if session is not None and session in self._next:
-            waiter, exchange = self._next.pop(session)
-            if not waiter.turn.done():
-                waiter.turn.set_result(Lane(session, exchange))
-                return
-            # Cancelled with its commands on the wire: without the body nothing is delivered, so hang up.
-            session.abort()
-            session = None
         self._forget_the_gone()
         if self._waiting:
-            self._waiting.popleft().turn.set_result(Lane(session))
+            if session is not None and (commands := self._begin(session)):
+                session.ask(commands)
+            else:
+                self._waiting.popleft().turn.set_result(Lane(session))
             return
         self._free += 1
         if session is not None:

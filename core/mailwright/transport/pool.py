@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Final
 
 from attrs import evolve, frozen
@@ -12,7 +13,6 @@ from mailwright.errors import MailwrightError, SessionError
 from mailwright.model import Connection, Limits, Reply, Report, SmtpEndpoint
 from mailwright.ports import Clock
 from mailwright.spi import Authenticator, Capabilities, Commit, Submission, no_commit
-from mailwright.transport.exchange import Exchange
 from mailwright.transport.lanes import Lane, Lanes
 from mailwright.transport.opening import Opener
 from mailwright.transport.session import Session, merged
@@ -113,15 +113,21 @@ class SmtpTransport:
 
     async def _alone(self, lane: Lane, submission: Submission, commit: Commit, until: float) -> Report:
         """On a session that is this message's until its last octet is written."""
-        if lane.session is not None:
-            report, noticed = await self._through(lane.session, submission, commit, until, lane.started)
+        session, started = lane.session, lane.started
+        if session is not None:
+            if started is not None and (settled := session.settled(started)) is not None:
+                self._messages += 1
+                await self._pass_on(lane, session)
+                return settled
+            report, noticed = await self._through(session, lane, submission, commit, until)
             if noticed:
-                await self._pass_on(lane.session)
+                await self._pass_on(lane, session)
                 return report
-            lane.session.abort()
-        session = await self._opened(until)
-        report, _ = await self._through(session, submission, commit, until, None)
-        await self._pass_on(session)
+            session.abort()
+        lane.started = None
+        session = lane.session = await self._opened(until)
+        report, _ = await self._through(session, lane, submission, commit, until)
+        await self._pass_on(lane, session)
         return report
 
     async def _opened(self, until: float) -> Session:
@@ -138,16 +144,16 @@ class SmtpTransport:
         return session
 
     async def _through(
-        self, session: Session, submission: Submission, commit: Commit, until: float, started: Exchange | None
+        self, session: Session, lane: Lane, submission: Submission, commit: Commit, until: float
     ) -> tuple[Report, bool]:
         """The outcome, and whether the server took notice."""
         self._messages += 1
         try:
             return await session.deliver(
-                submission, commit, until, started=started, follow=lambda: self._lanes.follow(session, submission)
+                submission, commit, until, started=lane.started, follow=partial(self._lanes.follow, lane, submission)
             )
         except BaseException:
-            self._break_off(session)
+            self._break_off(lane, session)
             raise
 
     async def _together(self, lane: Lane, submission: Submission, commit: Commit, until: float) -> Report | None:
@@ -158,31 +164,26 @@ class SmtpTransport:
         try:
             report, noticed = await session.deliver_at_once(submission, commit, until)
         except BaseException:
-            self._break_off(session)
+            self._break_off(lane, session)
             raise
-        await self._pass_on(session)
+        await self._pass_on(lane, session)
         return report if noticed or session.alive else None
 
-    def _break_off(self, session: Session) -> None:
+    def _break_off(self, lane: Lane, session: Session) -> None:
         """Cancelled: with half a message on the wire hang up; where others depend on the session, let them end."""
         if self._lanes.shares(session):
             session.spoil()
             if not self._lanes.part(session):
                 return
         session.abort()
-        self._lanes.lost(session)
-        self._lanes.leave(None)
+        if not lane.passed:
+            self._lanes.leave(None)
 
-    async def _pass_on(self, session: Session) -> None:
-        """To whoever is next; one that is of no more use is closed first."""
-        if self._lanes.shares(session) and not self._lanes.part(session):
+    async def _pass_on(self, lane: Lane, session: Session) -> None:
+        """To whoever is next; a session that is of no more use is closed first."""
+        if lane.passed or (self._lanes.shares(session) and not self._lanes.part(session)):
             return
-        if self._lanes.expects(session):
-            if session.alive:
-                self._lanes.leave(session)
-                return
-            self._lanes.lost(session)
-        elif not self._closed and session.usable and not session.spent(self._limits.messages_per_session):
+        if not self._closed and session.usable and not session.spent(self._limits.messages_per_session):
             self._lanes.leave(session)
             return
         try:
@@ -206,7 +207,8 @@ class SmtpTransport:
 
     async def _opened_ahead(self, most: int) -> None:
         if self._lanes.spare(most):
-            await self._pass_on(await self._opened(asyncio.get_running_loop().time() + self._total_s))
+            session = await self._opened(asyncio.get_running_loop().time() + self._total_s)
+            await self._pass_on(Lane(session), session)
 
     async def verify(self) -> AsyncIterator[str]:
         """Yield each step passed. Raises `MailwrightError` where it stops."""

@@ -13,6 +13,7 @@ from attrs import evolve
 from mailwright.errors import MailwrightError, MessageError, SessionError
 from mailwright.model import Report, Timeouts
 from mailwright.smtp import Capabilities, Job, Leg, Plan, ProtocolError, State, Transaction, further, plan, server_id
+from mailwright.spi import no_commit
 from mailwright.transport.exchange import CHUNK, ONE_WRITE, Exchange
 from mailwright.transport.wire import WireProtocol
 
@@ -88,18 +89,38 @@ class Session:
 
     # -- one message behind another
 
-    def ahead(self, submission: Submission, until: float) -> tuple[Exchange, bytes] | None:
-        """Start a message behind the one under way; None where it needs more than one plain transaction.
+    def begin(self, submission: Submission, until: float, follow: Callable[[], bytes]) -> Exchange | None:
+        """Begin a message behind those under way; None where it needs more than one plain transaction.
+
+        Args:
+            submission: What to deliver.
+            until: When its time is over, on the loop's clock.
+            follow: The next message's commands, asked for when this one's last dot is written.
 
         Returns:
-            Its transaction, and the commands to write behind the dot.
+            Its transaction, whose commands the caller writes.
         """
         if not self._pipelining or (leg := self._only_leg(submission)) is None:
             return None
-        exchange = self._exchange(leg, submission, until)
+        exchange = self._exchange(leg, submission, until, follow=follow)
         self.sent += 1
         self._protocol.ask(exchange)
-        return exchange, exchange.begin()
+        return exchange
+
+    def ask(self, commands: bytes) -> None:
+        """Write commands of whoever is first."""
+        self._protocol.write(commands)
+        self._protocol.advance()
+
+    def is_behind(self, exchange: Exchange) -> bool:
+        """Whether others are to be answered first."""
+        return self._protocol.is_behind(exchange)
+
+    def settled(self, exchange: Exchange) -> Report | None:
+        """What came of a transaction that left nothing to do: every recipient was accepted."""
+        if exchange.transaction.whole and not exchange.transaction.close:
+            return self._report(exchange, None)
+        return None
 
     def shares(self, submission: Submission) -> bool:
         """Whether whole messages may follow this one before it is answered, and whether it may be one of them."""
@@ -121,7 +142,15 @@ class Session:
             return None  # it is said when its turn comes
         return planned.legs[0] if len(planned.legs) == 1 and not planned.refused else None
 
-    def _exchange(self, leg: Leg, submission: Submission, until: float, *, at_once: bool = False) -> Exchange:
+    def _exchange(
+        self,
+        leg: Leg,
+        submission: Submission,
+        until: float,
+        *,
+        at_once: bool = False,
+        follow: Callable[[], bytes] = bytes,
+    ) -> Exchange:
         composed = submission.composed
         large = composed.size > ONE_WRITE and self._chunking
         transaction = Transaction(
@@ -132,7 +161,16 @@ class Session:
             chunking=at_once or large or "binarymime" in composed.needs,
             at_once=at_once,
         )
-        return Exchange(transaction, self._protocol, composed, leg=leg, timeouts=self._timeouts, until=until)
+        return Exchange(
+            transaction,
+            self._protocol,
+            composed,
+            leg=leg,
+            timeouts=self._timeouts,
+            until=until,
+            attended=submission.commit is not no_commit,
+            follow=follow,
+        )
 
     # -- delivering
 
@@ -151,7 +189,7 @@ class Session:
             submission: What to deliver.
             commit: Awaited before each final dot.
             until: When its time is over, on the loop's clock.
-            started: Its only transaction, whose commands are on the wire already (see `ahead`).
+            started: Its only transaction, whose commands are on the wire already (see `begin`).
             follow: The next message's commands, asked for when this one's last dot is written.
 
         Returns:
@@ -167,8 +205,9 @@ class Session:
         noticed = False
         while waiting:
             leg = waiting.popleft()
-            exchange, started = started or self._begun(leg, submission, until), None
-            report = await self._transact(exchange, exchange.run(commit, bytes if waiting else follow))
+            exchange = started or self._begun(leg, submission, until, bytes if waiting else follow)
+            started = None
+            report = await self._transact(exchange, exchange.run(commit))
             noticed = noticed or not exchange.transaction.untouched
             reports.append(report)
             if (rest := further(leg, report)) is not None and self.usable:
@@ -181,8 +220,8 @@ class Session:
                 return merged(reports, [one for one in submission.envelope.recipients if one not in later]), noticed
         return reports[0] if len(reports) == 1 else merged(reports, submission.envelope.recipients), noticed
 
-    def _begun(self, leg: Leg, submission: Submission, until: float) -> Exchange:
-        exchange = self._exchange(leg, submission, until)
+    def _begun(self, leg: Leg, submission: Submission, until: float, follow: Callable[[], bytes]) -> Exchange:
+        exchange = self._exchange(leg, submission, until, follow=follow)
         self.sent += 1
         self._protocol.ask(exchange)
         self._protocol.write(exchange.begin())
@@ -218,6 +257,10 @@ class Session:
             error = None if decided else error
         if transaction.close and (exchange.octets or not transaction.at_once):
             self.abort()
+        return self._report(exchange, error)
+
+    def _report(self, exchange: Exchange, error: MailwrightError | None) -> Report:
+        transaction = exchange.transaction
         return Report(
             statuses=transaction.statuses,
             final=transaction.final,
