@@ -50,6 +50,16 @@ class Lifecycle:
         self._registry = registry
         self._limit_s = limit_s
 
+    @property
+    def signs(self) -> bool:
+        """Whether a hook sees the octets before they leave."""
+        return bool(self._registry.hooks("mailwright_before_send"))
+
+    @property
+    def observed(self) -> bool:
+        """Whether a hook is told of outcomes."""
+        return bool(self._registry.hooks("mailwright_after_send") or self._registry.hooks("mailwright_send_failed"))
+
     async def before_compose(self, message: Message, connection: ConnectionInfo) -> Message:
         """The message, as the last replacing hook left it."""
         for impl in self._hooks("mailwright_before_compose"):

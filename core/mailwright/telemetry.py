@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -16,6 +16,30 @@ if TYPE_CHECKING:
     from mailwright.model import ConnectionInfo, Receipt
 
 SCOPE = "mailwright"
+
+
+def observed(connection: ConnectionInfo) -> Observation | Unobserved:
+    """One message being sent, for ``with``."""
+    return UNOBSERVED if _instruments() is None else Observation(connection)
+
+
+class Unobserved:
+    """What an `Observation` is without OpenTelemetry: nothing, and one for all messages."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def ended(self, receipt: Receipt) -> None:
+        """Nobody wants to know."""
+
+    def failed(self, error: MailwrightError) -> None:
+        """Nobody wants to know."""
+
+
+UNOBSERVED: Final = Unobserved()
 
 
 class Observation:

@@ -25,12 +25,9 @@ class Waiting:
         self.replies: list[Reply] = []
         self.advanced = 0
 
-    @property
-    def answered(self) -> bool:
-        return False
-
-    def receive(self, reply: Reply) -> None:
+    def receive(self, reply: Reply) -> bool:
         self.replies.append(reply)
+        return False
 
     def advance(self) -> None:
         self.advanced += 1
@@ -39,12 +36,17 @@ class Waiting:
         raise AssertionError
 
 
+def arrive(protocol: WireProtocol, octets: bytes) -> None:
+    protocol.get_buffer(-1)[: len(octets)] = octets
+    protocol.buffer_updated(len(octets))
+
+
 async def test_part_of_an_answer_buys_no_time() -> None:
     """`advance` is what sets the next deadline: an answer in drips has no more time than another."""
     protocol, waiting = WireProtocol(cast("asyncio.Transport", Transport())), Waiting()
     protocol.ask(waiting)
     for octet in b"250-one\r\n250 tw":
-        protocol.data_received(bytes([octet]))
+        arrive(protocol, bytes([octet]))
     assert (waiting.replies, waiting.advanced) == ([], 0)
-    protocol.data_received(b"o\r\n250 ok\r\n25")
+    arrive(protocol, b"o\r\n250 ok\r\n25")
     assert ([reply.text for reply in waiting.replies], waiting.advanced) == (["one two", "ok"], 1)

@@ -18,7 +18,7 @@ from mailwright.sending.routes import Route
 from mailwright.spi import Commit, Submission
 
 if TYPE_CHECKING:
-    from mailwright.ports import Clock
+    from mailwright.ports import Clock, Composed
 
 _log = logging.getLogger("mailwright")
 BACKOFF_S: Final = (1.0, 5.0, 15.0)
@@ -64,8 +64,12 @@ class Attempts:
         most = routes[0].connection.retries if routes[0].connection.retries is not None else self._retries
         for attempt in range(max(most, 1) + len(routes)):
             route = routes[position]
-            report = await self._again(draft, open_for, route, commit, tried=attempt > 0)
-            receipt = _entered(receipt, report, draft, route, index)
+            if receipt is None:
+                report = await self.once(draft, open_for, route, commit)
+                receipt = _first(report, draft, route, index)
+            else:
+                report = await self._again(draft, open_for, route, commit)
+                receipt = receipt.merge(report, provider=route.connection.provider, doubtful=receipt.unknown)
             if receipt.status == "sent" or not (waiting := self._waiting(receipt, route)):
                 break
             further = position + 1 < len(routes) and _takes(draft, routes[position + 1])
@@ -94,15 +98,13 @@ class Attempts:
         everybody = len(waiting) == len(receipt.statuses)
         return waiting if everybody or route.transport.capabilities.per_recipient else []
 
-    async def _again(self, draft: Draft, envelope: Envelope, route: Route, commit: Commit, *, tried: bool) -> Report:
+    async def _again(self, draft: Draft, envelope: Envelope, route: Route, commit: Commit) -> Report:
         """A hook that fails once something was tried ends it; what earlier attempts came to must not be lost with it."""
         try:
             return await self.once(draft, envelope, route, commit)
         except LeaseLost:
             raise
         except MailwrightError as error:
-            if not tried:
-                raise
             return Report.all(envelope, "rejected", stage=error.stage or "hook", permanent=True, error=error)
 
     async def once(self, draft: Draft, envelope: Envelope, route: Route, commit: Commit) -> Report:
@@ -114,17 +116,20 @@ class Attempts:
             route: Over which.
             commit: Awaited before the point of no return.
         """
-        signed = await self._hooks.before_send(draft.composed, envelope, route.info)
+        composed = draft.composed
+        signed: Composed = composed
+        if self._hooks.signs:
+            signed = await self._hooks.before_send(composed, envelope, route.info)
         if route.rate.limited:
             await route.rate.admit()
-        if route.composes and signed is not draft.composed:
+        if signed is not composed and route.composes:
             told = "what a before_send hook made of the octets (a signature?) is not carried: it composes by itself"
             _log.warning("provider %s: %s", route.connection.provider, told)
         submission = Submission(
             composed=signed,
             message=mime.with_text(draft.message) if route.composes else draft.message,
             envelope=envelope,
-            idempotency_key=draft.composed.message_id,
+            idempotency_key=composed.message_id,
             deadline=self._clock.monotonic() + route.connection.timeouts.total,
             commit=commit,
             may_repeat=self._on_unknown == "retry",
@@ -141,18 +146,15 @@ def _takes(draft: Draft, route: Route) -> bool:
     return draft.ready is None or not route.composes
 
 
-def _entered(receipt: Receipt | None, report: Report, draft: Draft, route: Route, index: int) -> Receipt:
-    """The receipt with what one more attempt came to."""
-    provider = route.connection.provider
-    if receipt is not None:
-        return receipt.merge(report, provider=provider, doubtful=receipt.unknown)
-    composed, envelope = draft.composed, draft.envelope
+def _first(report: Report, draft: Draft, route: Route, index: int) -> Receipt:
+    """The receipt of the first attempt."""
+    composed = draft.composed
     return Receipt.of(
         report,
         message_id=composed.message_id,
-        envelope=envelope,
+        envelope=draft.envelope,
         size=composed.size,
-        provider=provider,
+        provider=route.connection.provider,
         index=index,
     )
 

@@ -53,12 +53,12 @@ class Route:
         """What hooks may see."""
         return self.connection.info
 
-    @property
+    @cached_property
     def reads_header(self) -> bool:
         """Whether its recipients are those of the header, so that Bcc must stand in it."""
         return self.transport.capabilities.recipients == "headers"
 
-    @property
+    @cached_property
     def composes(self) -> bool:
         """Whether it is an API that takes the message and composes by itself: ready octets tell it nothing."""
         return self.transport.capabilities.content == "message"
@@ -85,27 +85,37 @@ class Routes:
         self._entropy = entropy
         self._checked = False
         self._tasks: dict[asyncio.AbstractEventLoop, asyncio.Task[tuple[Route, ...]]] = {}
+        self._known: dict[asyncio.AbstractEventLoop, tuple[Route, ...]] = {}
+
+    @property
+    def known(self) -> tuple[Route, ...]:
+        """Those of this event loop, if they are open; else none."""
+        return self._known.get(asyncio.get_running_loop(), ())
 
     async def opened(self) -> tuple[Route, ...]:
         """Those of this event loop, opened once however many tasks ask; no session is opened yet."""
         loop = asyncio.get_running_loop()
         task = self._tasks.get(loop)
-        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
-            return task.result()
         if task is None:
-            for stale in [known for known in self._tasks if known.is_closed()]:
+            for stale in [one for one in self._tasks if one.is_closed()]:
                 del self._tasks[stale]
+                self._known.pop(stale, None)
             task = self._tasks[loop] = loop.create_task(self._open_all())
         try:
-            return await asyncio.shield(task)
+            routes = await asyncio.shield(task)
         except MailwrightError:
             if self._tasks.get(loop) is task:
                 del self._tasks[loop]
             raise
+        if self._tasks.get(loop) is task:
+            self._known[loop] = routes
+        return routes
 
     async def aclose(self) -> None:
         """Finish what is under way and close every session of this event loop; safe to repeat."""
-        task = self._tasks.pop(asyncio.get_running_loop(), None)
+        loop = asyncio.get_running_loop()
+        self._known.pop(loop, None)
+        task = self._tasks.pop(loop, None)
         if task is None:
             return
         try:

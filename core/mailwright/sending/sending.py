@@ -29,7 +29,7 @@ from mailwright.sending.routes import Route, Routes
 from mailwright.spi import Commit, no_commit
 from mailwright.streams import unordered
 from mailwright.system import SystemClock, SystemEntropy
-from mailwright.telemetry import Observation
+from mailwright.telemetry import observed
 
 if TYPE_CHECKING:
     from mailwright.ports import Clock, Entropy
@@ -124,18 +124,22 @@ class Sending:
         index: int = 0,
     ) -> Receipt:
         """The receipt; raises only where no attempt was made."""
-        routes = await self._routes.opened()
-        info, replaced = routes[0].info, self._hooks.before_compose
-        with Observation(info) as observation:
+        routes = self._routes.known or await self._routes.opened()
+        route = routes[0]
+        info = route.info
+        with observed(info) as observation:
             try:
-                draft = await self._drafter.draft(message, envelope, routes[0], replaced=replaced, fetcher=fetcher)
+                draft = await self._drafter.draft(
+                    message, envelope, route, replaced=self._hooks.before_compose, fetcher=fetcher
+                )
                 receipt = await self._attempts.run(draft, routes, commit, index)
             except MailwrightError as error:
                 observation.failed(error)
                 await self._hooks.send_failed(error, None, info)
                 raise
             observation.ended(receipt)
-        await self._tell(receipt, info)
+        if self._hooks.observed:
+            await self._tell(receipt, info)
         return receipt
 
     async def send_many(

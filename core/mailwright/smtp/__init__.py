@@ -2,9 +2,9 @@
 
 from mailwright.smtp.capabilities import Capabilities
 from mailwright.smtp.commands import auth_lines, mail_from, rcpt_to
-from mailwright.smtp.plan import Job, Leg, Plan, further, plan
+from mailwright.smtp.plan import Job, Leg, Plan, further, plain_leg, plan
 from mailwright.smtp.replies import ProtocolError, ReplyParser, server_id
-from mailwright.smtp.stuffing import DotStuffer
+from mailwright.smtp.stuffing import DotStuffer, closed
 from mailwright.smtp.transaction import State, Transaction
 
 __all__ = [
@@ -18,8 +18,10 @@ __all__ = [
     "State",
     "Transaction",
     "auth_lines",
+    "closed",
     "further",
     "mail_from",
+    "plain_leg",
     "plan",
     "rcpt_to",
     "server_id",

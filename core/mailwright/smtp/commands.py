@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 from mailwright.errors import AddressError, MessageError
@@ -24,7 +24,7 @@ def _path(mailbox: str) -> bytes:
     return mailbox.encode()
 
 
-def _parameters(values: Iterable[str]) -> bytes:
+def _parameters(values: Sequence[str]) -> bytes:
     pieces = []
     for value in values:
         if not _PARAMETER.fullmatch(value):
@@ -33,14 +33,14 @@ def _parameters(values: Iterable[str]) -> bytes:
     return b"".join(pieces)
 
 
-def mail_from(sender: str | None, parameters: Iterable[str] = ()) -> bytes:
+def mail_from(sender: str | None, parameters: Sequence[str] = ()) -> bytes:
     """``MAIL FROM:<…>`` (RFC 5321 §4.1.1.2); None is the empty path."""
-    return b"MAIL FROM:<" + _path(sender or "") + b">" + _parameters(parameters) + b"\r\n"
+    return b"MAIL FROM:<%b>%b\r\n" % (_path(sender or ""), _parameters(parameters) if parameters else b"")
 
 
-def rcpt_to(recipient: str, parameters: Iterable[str] = ()) -> bytes:
+def rcpt_to(recipient: str, parameters: Sequence[str] = ()) -> bytes:
     """``RCPT TO:<…>`` (§4.1.1.3)."""
-    return b"RCPT TO:<" + _path(recipient) + b">" + _parameters(parameters) + b"\r\n"
+    return b"RCPT TO:<%b>%b\r\n" % (_path(recipient), _parameters(parameters) if parameters else b"")
 
 
 def auth_lines(mechanism: str, initial: str | None) -> tuple[bytes, ...]:

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 
+def closed(message: bytes, following: bytes = b"") -> bytes:
+    """A whole message as DATA takes it: leading dots doubled, the dot behind it, and what follows in the same write."""
+    stuffed = message.replace(b"\n.", b"\n..")
+    if stuffed.startswith(b"."):
+        stuffed = b"." + stuffed
+    return (
+        b"%b.\r\n%b" % (stuffed, following)
+        if stuffed.endswith(b"\n") or not stuffed
+        else b"%b\r\n.\r\n%b" % (stuffed, following)
+    )
+
+
 class DotStuffer:
     """Doubles the dot at the start of each line, across chunk borders.
 

@@ -33,7 +33,7 @@ The rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from mailwright.errors import MailwrightError, Stage
@@ -52,6 +52,9 @@ class State(Enum):
     FINAL = "final"
     RESET = "reset"
     DONE = "done"
+
+
+_ASKING, _BODY, _EMPTY, _FINAL, _RESET, _DONE = State  # an enum's members are slow to reach
 
 
 class Transaction:
@@ -78,8 +81,8 @@ class Transaction:
         self,
         envelope: Envelope,
         *,
-        mail_parameters: Iterable[str] = (),
-        rcpt_parameters: Callable[[str], Iterable[str]] = lambda recipient: (),
+        mail_parameters: Sequence[str] = (),
+        rcpt_parameters: Callable[[str], Sequence[str]] = lambda recipient: (),
         pipelining: bool = False,
         chunking: bool = False,
         at_once: bool = False,
@@ -88,10 +91,11 @@ class Transaction:
         self._statuses: list[RecipientStatus | None] = [None] * len(envelope.recipients)
         self._accepted: dict[int, Reply] = {}
         self._pipelining = pipelining
-        self._commands = [mail_from(envelope.sender, mail_parameters)]
-        self._commands += [rcpt_to(address, rcpt_parameters(address)) for address in envelope.recipients]
+        commands = self._commands = [mail_from(envelope.sender, mail_parameters)]
+        for address in envelope.recipients:
+            commands.append(rcpt_to(address, rcpt_parameters(address)))  # noqa: PERF401 - a comprehension is a call more
         if not chunking:
-            self._commands.append(b"DATA\r\n")
+            commands.append(b"DATA\r\n")
         self.chunking = chunking
         self.at_once = at_once
         self.chunks = 0
@@ -102,7 +106,7 @@ class Transaction:
         self.untouched = True
         self._in_step = not pipelining
         self._ended = False
-        self.state = State.ASKING
+        self.state = _ASKING
         self.close = False
 
     @property
@@ -113,7 +117,7 @@ class Transaction:
         the next command.
         """
         return (
-            self.state is State.DONE
+            self.state is _DONE
             and not self.at_once
             and not any(status and status.outcome == "accepted" for status in self._statuses)
         )
@@ -125,7 +129,7 @@ class Transaction:
 
     def commands(self) -> bytes:
         """What to write now; nothing while a reply is awaited."""
-        if self.state is not State.ASKING or (self._asked > self._answered and not self._pipelining):
+        if self.state is not _ASKING or (self._asked > self._answered and not self._pipelining):
             return b""
         first = self._asked
         self._asked = len(self._commands) if self._pipelining else min(first + 1, len(self._commands))
@@ -134,8 +138,8 @@ class Transaction:
     def dot_sent(self) -> None:
         """The final dot, or the last chunk, is on its way: from here on a lost session means *unknown*."""
         self._ended = True
-        if self.state is not State.ASKING:
-            self.state = State.FINAL
+        if self.state is not _ASKING:
+            self.state = _FINAL
 
     def chunk_sent(self) -> None:
         """A chunk that is not the last is on its way; `chunks` counts those without an answer."""
@@ -147,15 +151,15 @@ class Transaction:
         Raises:
             ProtocolError: For a reply that no command asked for, or a code that does not fit.
         """
-        if self.state is State.ASKING:
+        if self.state is _ASKING:
             self._receive_answer(reply)
         elif self.chunks:
             self._receive_chunk(reply)
-        elif self.state is State.FINAL:
+        elif self.state is _FINAL:
             self._receive_final(reply)
-        elif self.state is State.RESET:
+        elif self.state is _RESET:
             self._receive_reset(reply)
-        elif self.state is not State.DONE:
+        elif self.state is not _DONE:
             self._receive_early(reply)
         else:
             raise ProtocolError(f"the server said what nobody asked for: {reply}")
@@ -163,8 +167,8 @@ class Transaction:
     def lost(self, error: MailwrightError) -> None:
         """The session broke: decide what is undecided."""
         outcome = "unknown" if self._ended else "rejected"
-        stage: Stage = "final" if self._ended else self._stage if self.state is State.ASKING else "body"
-        out_of_step = isinstance(error, ProtocolError) and not self._in_step and self.state is not State.DONE
+        stage: Stage = "final" if self._ended else self._stage if self.state is _ASKING else "body"
+        out_of_step = isinstance(error, ProtocolError) and not self._in_step and self.state is not _DONE
         for index in range(len(self._statuses)):
             if self._statuses[index] is None or out_of_step:
                 self._decide(index, outcome, stage, error.reply, permanent=False)
@@ -184,24 +188,23 @@ class Transaction:
         return "mail" if not self._answered else "rcpt" if self._answered <= len(self._statuses) else "data"
 
     def _receive_answer(self, reply: Reply) -> None:
-        if self._answered == self._asked:
-            raise ProtocolError(f"the server said what nobody asked for: {reply}")
         place = self._answered
-        self.untouched = self.untouched and reply.code == 421 and place == 0
+        if place == self._asked:
+            raise ProtocolError(f"the server said what nobody asked for: {reply}")
         if reply.code == 421:
             self._closing(reply)
             return
-        self._answered += 1
+        self.untouched = False
+        self._answered = place + 1
         if place == 0:
-            self._receive_mail(reply)
+            if reply.code // 100 != 2:
+                self._receive_mail(reply)
         elif place <= len(self._statuses):
             self._receive_rcpt(place - 1, reply)
         else:
             self._receive_data(reply)
 
     def _receive_mail(self, reply: Reply) -> None:
-        if reply.code // 100 == 2:
-            return
         self._refusal(reply, "MAIL")
         self.final = reply
         for index in range(len(self._statuses)):
@@ -222,12 +225,12 @@ class Transaction:
             if not self._accepted:
                 self._give_up()
             elif self.chunking:
-                self.state = State.FINAL if self._ended else State.BODY
+                self.state = _FINAL if self._ended else _BODY
 
     def _receive_data(self, reply: Reply) -> None:
         if reply.code == 354:
             self._in_step = True
-            self.state = State.BODY if self._accepted else State.EMPTY
+            self.state = _BODY if self._accepted else _EMPTY
             return
         self._refusal(reply, "DATA")
         if self._accepted:
@@ -245,7 +248,7 @@ class Transaction:
         if self._accepted:
             self.final = reply
         if self.at_once and reply.code != 421:
-            self.state = State.RESET
+            self.state = _RESET
         else:
             self._finish(close=reply.code == 421)
 
@@ -286,7 +289,7 @@ class Transaction:
         del self._commands[self._asked :]
         if self._answered == self._asked:
             if self._ended:
-                self.state = State.FINAL
+                self.state = _FINAL
             else:
                 self._finish()
 
@@ -308,5 +311,5 @@ class Transaction:
         )
 
     def _finish(self, *, close: bool = False) -> None:
-        self.state = State.DONE
+        self.state = _DONE
         self.close = self.close or close

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from mailwright.smtp import DotStuffer, State, Transaction
+from mailwright.smtp import DotStuffer, State, Transaction, closed
 from mailwright.spi import no_commit
 from mailwright.transport.watch import NEVER
 
@@ -27,6 +27,7 @@ ONE_WRITE: Final = 1 << 16
 CHUNK: Final = 1 << 19
 IN_FLIGHT: Final = 8
 """Chunks without an answer: four megabytes on the wire keep any line busy."""
+_ASKING, _BODY, _EMPTY, _FINAL, _RESET, _DONE = State  # an enum's members are slow to reach
 
 
 class Exchange:
@@ -46,7 +47,6 @@ class Exchange:
         follow: The next transaction's commands, asked for when the final dot is written; they ride in the same write.
 
     Attributes:
-        envelope_ms: From MAIL to the last answer before the body.
         octets: Of the body on the wire.
     """
 
@@ -64,7 +64,7 @@ class Exchange:
     ) -> None:
         self.transaction = transaction
         self.leg = leg
-        self.follow = follow
+        self._follow = follow
         self._protocol = protocol
         self._composed = composed
         self._timeouts = timeouts
@@ -76,49 +76,50 @@ class Exchange:
         self._broken: Exception | None = None
         self._shown = _wire.isEnabledFor(logging.DEBUG)
         self._started = self._asked = time.perf_counter()
-        self.envelope_ms = 0
         self.octets = 0
+
+    @property
+    def envelope_ms(self) -> int:
+        """From MAIL to the last answer before the body."""
+        return round((self._asked - self._started) * 1000)
 
     @property
     def message_ms(self) -> int:
         """From the body's first octet until now."""
-        return round((time.perf_counter() - self._asked) * 1000)
+        return round((time.perf_counter() - self._asked) * 1000) if self.octets else 0
 
     # -- for the protocol
-
-    @property
-    def answered(self) -> bool:
-        """Whether the transaction has ended."""
-        return self.transaction.state is State.DONE
 
     @property
     def close(self) -> bool:
         """Whether the session ends with it."""
         return self.transaction.close
 
-    def receive(self, reply: Reply) -> None:
-        """Take the next answer."""
+    def receive(self, reply: Reply) -> bool:
+        """Take the next answer; whether it was the last."""
         if self._shown:
             _wire.debug("S: %s %s", reply.code, reply.enhanced or "")
-        self.transaction.receive(reply)
+        transaction = self.transaction
+        transaction.receive(reply)
+        return transaction.state is _DONE
 
     def advance(self) -> None:
         """Ask on; a short body and a lone dot need nobody; another body is for the task."""
         state = self.transaction.state
         if self._abandoned is not None:
             self.wake()
-        elif state is State.BODY and not self._attended:
+        elif state is _BODY and not self._attended:
             if self._waiter is None or not self._waiter.done():  # else its task was told of something meanwhile
                 self._short_body()
-        elif state is State.ASKING:
+        elif state is _ASKING:
             if commands := self.begin():
                 self._protocol.write(commands)
             self._protocol.expect(self, self._timeouts.command, self._until)
-        elif state is State.EMPTY:
+        elif state is _EMPTY:
             self._protocol.write(b".\r\n")
             self.transaction.dot_sent()
             self._protocol.expect(self, self._timeouts.reply, self._until)
-        elif state is State.FINAL or state is State.RESET:
+        elif state is _FINAL or state is _RESET:
             self._protocol.expect(self, self._timeouts.reply, self._until)
         else:
             self.wake()
@@ -127,6 +128,7 @@ class Exchange:
         """There is something to do for the task."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(self._word)
+            self._waiter = self._word = None  # they know this exchange: no cycles
         elif self._abandoned is not None:
             abandoned, self._abandoned = self._abandoned, None
             abandoned()
@@ -157,12 +159,12 @@ class Exchange:
             commit: Awaited just before the final dot.
         """
         transaction = self.transaction
-        while transaction.state is State.ASKING or transaction.state is State.EMPTY:
+        while transaction.state is _ASKING or transaction.state is _EMPTY:
             await self._answer(self._timeouts.command)
         if self._broken is not None:
             raise self._broken
-        if transaction.state is State.BODY:
-            self._asked_for_body()
+        if transaction.state is _BODY:
+            self._asked = time.perf_counter()
             if transaction.chunking:
                 await self._chunks(commit)
             else:
@@ -184,13 +186,9 @@ class Exchange:
         async with asyncio.timeout_at(self._until):
             await self._ended()
 
-    def _asked_for_body(self) -> None:
-        self._asked = time.perf_counter()
-        self.envelope_ms = round((self._asked - self._started) * 1000)
-
     async def _ended(self) -> None:
         """Wait for the last answer."""
-        while self.transaction.state is not State.DONE:
+        while self.transaction.state is not _DONE:
             await self._answer(self._timeouts.reply)
 
     async def _answer(self, limit_s: float) -> None:
@@ -213,30 +211,42 @@ class Exchange:
 
     def _short_body(self) -> None:
         """The whole of it, in one write."""
-        self._asked_for_body()
+        self._asked = time.perf_counter()
         try:
             octets = bytes(self._composed)
         except Exception as error:  # noqa: BLE001 - an attachment that changed, a plugin's mistake: for the task
             self._broken = error
             self.wake()
             return
-        stuffer = DotStuffer()
-        self._end(stuffer.feed(octets) + stuffer.end())
+        self._close(octets)
         self._protocol.expect(self, self._timeouts.reply, self._until)
 
     async def _body(self, commit: Commit) -> None:
-        stuffer = DotStuffer()
+        stuffer: DotStuffer | None = None
+        octets = b""
         if self._composed.size <= ONE_WRITE:
-            end = stuffer.feed(bytes(self._composed)) + stuffer.end()
+            octets = bytes(self._composed)
         else:
+            stuffer = DotStuffer()
             await self._stream(stuffer)
-            end = stuffer.end()
-        if self.transaction.state is State.BODY:
+        if self.transaction.state is _BODY:
             self._protocol.check()
             await self._committed(commit)
-        if self.transaction.state is State.BODY:  # no early refusal
+        if self.transaction.state is _BODY:  # no early refusal
             self._protocol.check()
-            self._end(end)
+            if stuffer is None:
+                self._close(octets)
+            else:
+                self._end(stuffer.end())
+
+    def _close(self, octets: bytes) -> None:
+        """Write a whole body."""
+        following = self._following()
+        written = closed(octets, following)
+        self.octets = len(written) - len(following)
+        if self._shown:
+            _wire.debug("C: [%d octets]", self.octets)
+        self._protocol.write(written)
 
     async def _stream(self, stuffer: DotStuffer) -> None:
         """All but the dot; an early refusal ends it."""
@@ -247,7 +257,7 @@ class Exchange:
                 self.octets += len(stuffed)
                 self._protocol.write(stuffed)
                 await self._protocol.drain(self._timeouts.data)
-                if self.transaction.state is not State.BODY or not self._protocol.alive:
+                if self.transaction.state is not _BODY or not self._protocol.alive:
                     break
 
     async def _chunks(self, commit: Commit) -> None:
@@ -255,9 +265,9 @@ class Exchange:
         self._protocol.expect(self, NEVER, self._until)
         async with asyncio.timeout_at(self._until):
             last = await self._all_but_the_last()
-        if self.transaction.state is State.BODY:
+        if self.transaction.state is _BODY:
             await self._committed(commit)
-        if self.transaction.state is State.BODY:
+        if self.transaction.state is _BODY:
             self._protocol.check()
             self._end(b"BDAT %d LAST\r\n%b" % (len(last), last))
 
@@ -272,7 +282,7 @@ class Exchange:
             if held < CHUNK or held >= left:
                 continue
             await self._unanswered(IN_FLIGHT - 1)
-            if transaction.state is not State.BODY:
+            if transaction.state is not _BODY:
                 return b""
             self._protocol.write(b"BDAT %d\r\n%b" % (held, b"".join(pieces)))
             transaction.chunk_sent()
@@ -286,18 +296,23 @@ class Exchange:
     async def _unanswered(self, most: int) -> None:
         """Wait until at most `most` chunks are without an answer."""
         transaction = self.transaction
-        while transaction.state is State.BODY and transaction.chunks > most:
+        while transaction.state is _BODY and transaction.chunks > most:
             await self._answer(self._timeouts.data)
         self._protocol.expect(self, NEVER, self._until)
 
     def _end(self, end: bytes) -> None:
-        """Write what ends the message, with the next one's commands behind it."""
+        """Write what ends the message."""
         self.octets += len(end)
         if self._shown:
             _wire.debug("C: [%d octets]", self.octets)
-        following = b"" if self.transaction.one_too_many else self.follow()
+        self._protocol.write(end + self._following())
+
+    def _following(self) -> bytes:
+        """The next message's commands, to ride behind the last octet of this one, which is written now."""
+        follow, self._follow = self._follow, bytes  # once; and it may know this exchange: no cycles
+        following = b"" if self.transaction.one_too_many else follow()
         self.transaction.dot_sent()
-        self._protocol.write(end + following)
+        return following
 
 
 async def _sliced(composed: Composed) -> AsyncIterator[bytes]:

@@ -117,7 +117,8 @@ class SmtpTransport:
         if session is not None:
             if started is not None and (settled := session.settled(started)) is not None:
                 self._messages += 1
-                await self._pass_on(lane, session)
+                if not lane.passed:
+                    await self._pass_on(lane, session)
                 return settled
             report, noticed = await self._through(session, lane, submission, commit, until)
             if noticed:

@@ -12,7 +12,19 @@ from attrs import evolve
 
 from mailwright.errors import MailwrightError, MessageError, SessionError
 from mailwright.model import Report, Timeouts
-from mailwright.smtp import Capabilities, Job, Leg, Plan, ProtocolError, State, Transaction, further, plan, server_id
+from mailwright.smtp import (
+    Capabilities,
+    Job,
+    Leg,
+    Plan,
+    ProtocolError,
+    State,
+    Transaction,
+    further,
+    plain_leg,
+    plan,
+    server_id,
+)
 from mailwright.spi import no_commit
 from mailwright.transport.exchange import CHUNK, ONE_WRITE, Exchange
 from mailwright.transport.wire import WireProtocol
@@ -136,6 +148,11 @@ class Session:
         )
 
     def _only_leg(self, submission: Submission) -> Leg | None:
+        composed, message = submission.composed, submission.message
+        if not composed.needs and message.dsn is None and not message.require_tls:
+            leg = plain_leg(submission.envelope, composed.size, self.capabilities)
+            if leg is not None:
+                return leg
         try:
             planned = self._planned(submission)
         except MailwrightError:

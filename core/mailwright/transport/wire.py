@@ -17,17 +17,12 @@ class Asked(Protocol):
     """Whoever waits for answers."""
 
     @property
-    def answered(self) -> bool:
-        """Whether the last answer is there."""
-        ...
-
-    @property
     def close(self) -> bool:
         """Whether the session ends with it."""
         ...
 
-    def receive(self, reply: Reply) -> None:
-        """Take the next answer. Raises `ProtocolError` for one that does not fit."""
+    def receive(self, reply: Reply) -> bool:
+        """Take the next answer; whether it was the last. Raises `ProtocolError` for one that does not fit."""
         ...
 
     def advance(self) -> None:
@@ -94,23 +89,18 @@ class WireProtocol(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Something came."""
-        self.data_received(bytes(self._buffer[:nbytes]))
-
-    def data_received(self, data: bytes) -> None:
-        """Give each answer to whoever is first; then let who is first then go on."""
+        """Something came: give each answer to whoever is first; then let who is first then go on."""
         if self._error is not None:
             return
         taken = False
         try:
-            for reply in self._parser.feed(data):
+            for reply in self._parser.feed(bytes(self._buffer[:nbytes])):
                 taken = True
                 if not self._asked:
                     self._unasked = True
                     return
                 first = self._asked[0]
-                first.receive(reply)
-                if first.answered:
+                if first.receive(reply):
                     self._asked.popleft()
                     first.wake()
                     if first.close:
@@ -255,13 +245,10 @@ class _Single:
         self._protocol = protocol
         self.answer = answer
 
-    @property
-    def answered(self) -> bool:
-        return self.answer.done()
-
-    def receive(self, reply: Reply) -> None:
+    def receive(self, reply: Reply) -> bool:
         if not self.answer.done():
             self.answer.set_result(reply)
+        return True
 
     def advance(self) -> None:
         pass
