@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mailwright import Address, Envelope, Mailer
 from mailwright.errors import AddressError, MailwrightError, MessageError
-from mailwright.mime import ComposedMessage, octets_of, ready
+from mailwright.mime import ComposedMessage, Structure, octets_of, ready
 from mailwright.mime.transfer import check_verbatim
 from mailwright.model import Message
 from mailwright.testing import ScriptedServer
@@ -67,6 +67,22 @@ def test_its_own_id_and_date_stay() -> None:
     message, composed = made(letter)
     assert message.message_id == composed.message_id == "<own@id>"
     assert bytes(composed).count(b"Date:") == 1
+
+
+@pytest.mark.parametrize("more", [b"", b"X-Folded: a\r\n b:c\r\n\td\r\n", b"X-Long: y\r\n" * 1000])
+def test_a_message_that_lacks_nothing_is_sent_as_it_came(more: bytes) -> None:
+    letter = more + b"Message-ID: <own@id>\r\nDate: today\r\n" + LETTER.replace(b"Bcc: secret@z.org\r\n", b"")
+    assert bytes(made(letter)[1]) is letter
+    blank = letter.replace(b"Date:", b"Date\t :")
+    assert bytes(made(blank)[1]) == letter
+
+
+def test_what_a_ready_message_is_shows_when_asked() -> None:
+    _, composed = made(b"content-type: Text/HTML; charset=utf-8\r\n" + LETTER)
+    assert composed.structure == Structure("text/html", len(b"Hello"))
+    signed = composed.with_header("Content-Type", "image/png", top=False)
+    assert (signed.structure, dict(signed.headers)["Content-Type"]) == (composed.structure, b"image/png")
+    assert made(LETTER)[1].structure.content_type == "text/plain"
 
 
 @pytest.mark.parametrize(

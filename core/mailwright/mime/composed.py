@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 from mailwright.errors import MessageError
 from mailwright.mime.fields import BETWEEN_FIELDS, check_block, refold
 from mailwright.mime.transfer import Base64, base64_lines
-from mailwright.mime.tree import Node, Segment, Structure, structure_of
+from mailwright.mime.tree import Leaf, Node, Segment, Structure, structure_of
 from mailwright.model.text import FIELD_NAME
 from mailwright.ports import Need
 
@@ -34,36 +34,34 @@ class ComposedMessage:
     message_id: str
     size: int
     needs: frozenset[Need]
-    _head: bytes = field(repr=False)
-    _body: tuple[Segment, ...] = field(repr=False)
-    _tree: Node = field(repr=False)
+    _segments: tuple[Segment, ...] = field(repr=False)  # the first is bytes and holds the whole header at least
+    _head: int = field(repr=False)  # octets of the header block
+    _tree: Node | None = field(repr=False)  # None: ready-made, one leaf
     _offload: Offload | None = field(default=None, repr=False)
 
     @property
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """The top header block, field by field; values as written, folds included."""
-        found = [field.partition(b":") for field in BETWEEN_FIELDS.split(self._head)]
+        found = [field.partition(b":") for field in BETWEEN_FIELDS.split(self._first[: self._head])]
         return tuple([(name.decode(), value.removeprefix(b" ")) for name, _, value in found])
 
     @property
     def structure(self) -> Structure:
         """The MIME tree, for showing."""
-        return structure_of(self._tree)
+        return structure_of(self._tree or self._leaf())
 
     def __bytes__(self) -> bytes:
-        return b"".join(self)
+        return b"".join(self) if len(self._segments) > 1 else self._first
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self._first
-        for segment in self._body[1:]:
+        for segment in self._segments:
             if isinstance(segment, bytes):
                 yield segment
             else:
                 yield from segment
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._first
-        for segment in self._body[1:]:
+        for segment in self._segments:
             if isinstance(segment, bytes):
                 yield segment
             elif self._offload is None or not segment.blocking:
@@ -77,9 +75,14 @@ class ComposedMessage:
 
     @property
     def _first(self) -> bytes:
-        first = self._body[0]
-        assert isinstance(first, bytes)  # the empty line at least
-        return self._head + first
+        return cast("bytes", self._segments[0])
+
+    def _leaf(self) -> Leaf:
+        """A ready-made message as it is shown: what its header says, and all that follows."""
+        values = {name.lower(): value for name, value in self.headers}
+        content_type = values.get("content-type", b"text/plain").partition(b";")[0].strip()
+        size = max(0, self.size - self._head - len(b"\r\n\r\n\r\n"))
+        return Leaf((), b"", (content_type.decode("ascii", "replace").lower(), size, None, None), "8bit")
 
     def with_header(self, name: str, value: str, *, top: bool = True) -> ComposedMessage:
         """A copy with one more header field.
@@ -103,17 +106,22 @@ class ComposedMessage:
             msg = f"headers: the value of {name} must be ASCII; encode it"
             raise MessageError(msg) from None
         check_block(block, fields=1)
-        written = line.encode()
-        head = written + b"\r\n" + self._head if top else self._head + b"\r\n" + written
-        return evolve(self, head=head, size=self.size + len(written) + 2)
+        written, first, end = line.encode(), self._first, self._head
+        whole = b"%b\r\n%b" % (written, first) if top else b"%b\r\n%b%b" % (first[:end], written, first[end:])
+        added = len(written) + 2
+        return evolve(
+            self,
+            size=self.size + added,
+            segments=(whole, *self._segments[1:]),
+            head=end + added,
+            tree=self._tree or self._leaf(),
+        )
 
 
 def _take(reading: Iterator[bytes | memoryview]) -> list[bytes | memoryview]:
     return list(islice(reading, _STEPS_PER_TURN))
 
 
-def total(head: bytes, body: tuple[Segment, ...]) -> int:
+def total(segments: tuple[Segment, ...]) -> int:
     """Octets of a message."""
-    if len(body) == 1:
-        return len(head) + len(cast("bytes", body[0]))
-    return len(head) + sum([segment.size if isinstance(segment, Base64) else len(segment) for segment in body])
+    return sum([segment.size if isinstance(segment, Base64) else len(segment) for segment in segments])

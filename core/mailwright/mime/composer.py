@@ -66,8 +66,8 @@ def compose(
     if not head.isascii():
         _check_smtputf8(message, head.decode(), bcc=bcc)
         needs |= {"smtputf8"}
-    body = segments(root, boundary)
-    return ComposedMessage(message.message_id, total(head, body), needs, head, body, root, offload)
+    octets = segments(head, root, boundary)
+    return ComposedMessage(message.message_id, total(octets), needs, octets, len(head), root, offload)
 
 
 def with_text(message: Message) -> Message:

@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
 
 from mailwright.errors import AddressError, MailwrightError, MessageError
-from mailwright.mime.composed import ComposedMessage, total
+from mailwright.mime.composed import ComposedMessage
 from mailwright.mime.fields import BETWEEN_FIELDS, check_block, date_time, mailboxes
 from mailwright.mime.transfer import check_verbatim
-from mailwright.mime.tree import Leaf, needs_of
 from mailwright.model import Address, Envelope, Message
 from mailwright.model.message import is_message_id
 from mailwright.ports import Need
@@ -32,9 +33,33 @@ _RESENT: Final = frozenset({"resent-to", "resent-cc", "resent-bcc"})
 """Who gets it this time, instead of To, Cc and Bcc (RFC 5322 §3.6.6)."""
 _FILLED: Final = frozenset({"date", "message-id"})
 """Empty, they count as missing."""
+_NEEDED: Final = _FILLED | {"from"}
+_CR: Final = 0x0D
+_BLANKS: Final = b" \t"
+_CRLF: Final = b"\r\n"
+_END: Final = b"\r\n\r\n"  # of the header
+_NOTHING: Final[frozenset[Need]] = frozenset()
+_REMEMBERED: Final = 8192  # octets of a header whose names are
 
-Field = tuple[str, bytes]
-"""Its name in lower case, and the whole of it."""
+_BLANK: Final = Message()
+
+Field = tuple[bytes, bytes, bytes]
+"""Its name, the colon, and its value."""
+
+
+@frozen
+class _Shape:
+    """What a header is made of.
+
+    Attributes:
+        names: Of its fields, in lower case.
+        places: Where each of them stands, the last one of several.
+        whole: It has what it needs, and nothing that is not sent.
+    """
+
+    names: tuple[str, ...]
+    places: dict[str, int]
+    whole: bool
 
 
 def octets_of(message: StandardMessage | bytes) -> bytes:
@@ -55,8 +80,9 @@ def octets_of(message: StandardMessage | bytes) -> bytes:
     except (UnicodeError, ValueError, LookupError, AttributeError, TypeError, StandardError) as error:
         msg = f"message: the standard library cannot write it: {error}"
         raise MessageError(msg) from error
-    head, end, body = data.partition(b"\r\n\r\n")
-    fields = _fields(head)
+    head, end, body = data.partition(_END)
+    fields, _ = _fields(head)
+    _shape_of(fields, len(head))
     if len(fields) != len(message.keys()):
         msg = "message: a header value would make a field of its own; the message is refused"
         raise MessageError(msg)
@@ -68,14 +94,14 @@ def _people(field: Field, value: object) -> bytes:
 
     The standard library folds commas into encoded-words (gh-100884) and encodes what stands before an ``@``.
     """
-    name, line = field
+    line = b"".join(field)
     if not getattr(value, "addresses", ()) or any(group.display_name for group in value.groups):  # type: ignore[attr-defined]
         return line
     try:
         people = [Address(one.addr_spec, one.display_name) for one in value.addresses]  # type: ignore[attr-defined]
     except AddressError:  # told where the envelope is made
         return line
-    return mailboxes(line[: len(name)].decode(), people).encode()
+    return mailboxes(field[0].rstrip(_BLANKS).decode(), people).encode()
 
 
 def ready(
@@ -104,74 +130,101 @@ def ready(
         MessageError: For line ends of several kinds, NUL, a line over 998 octets, or a header that is none.
         AddressError: The header's addresses do not make an envelope.
     """
-    if b"\r" not in data:
+    if _CR not in data:
         data = data.replace(b"\n", b"\r\n")
     check_verbatim(data, field="message")
-    head, _, body = data.partition(b"\r\n\r\n")
-    head, body = head.removesuffix(b"\r\n"), body.removesuffix(b"\r\n")
-    fields = _fields(head)
-    values = _values(fields)
-    for empty in [name for name in _FILLED if name in values and not values[name].strip()]:
-        del values[empty]
-        fields = [field for field in fields if field[0] != empty]
-    kept = [line for name, line in fields if name not in _OWN or (bcc and name == "bcc")]
-    from_ = _author(values, author)
-    if "from" not in values:
-        kept.insert(0, mailboxes("From", (from_,)).encode())
-    if "date" not in values:
-        kept.append(f"Date: {date_time(date)}".encode())
-    if "message-id" in values:
-        known = values["message-id"].strip().decode("utf-8", "replace")
+    end = data.find(_END)
+    head = data[:end] if end >= 0 else data.removesuffix(b"\r\n")
+    fields, folded = _fields(head)
+    shape = _shape_of(fields, len(head))
+    places = shape.places
+    from_ = _first("From", fields[places["from"]][2]) if "from" in places else _author(author)
+    known = fields[places["message-id"]][2].strip().decode("utf-8", "replace") if "message-id" in places else ""
+    if shape.whole and known and fields[places["date"]][2].strip():
+        block = head
+        if folded:
+            _check(block, len(fields))
     else:
-        known = message_id(from_.domain)
-        kept.append(f"Message-ID: {known}".encode())
-    block = b"\r\n".join(kept)
-    check_block(block.replace(b"\r\n\t", b"\r\n "), fields=len(kept))
-    message = _known(known, from_=from_, date=date, envelope=envelope or _envelope(values, from_))
-    leaf = Leaf(
-        (),
-        body,
-        (_content_type(values.get("content-type", b"text/plain")), len(body), None, None),
-        "7bit" if body.isascii() else "8bit",
-    )
-    needs = needs_of(leaf) | _header_needs(block)
-    segments = (b"\r\n\r\n%b\r\n" % body if body else b"\r\n\r\n",)
-    composed = ComposedMessage(known, total(block, segments), needs, block, segments, leaf)
-    return message, composed
+        kept, names = _kept(fields, shape.names, bcc=bcc)
+        if "from" not in places:
+            kept.insert(0, mailboxes("From", (from_,)).encode())
+        if "date" not in names:
+            kept.append(f"Date: {date_time(date)}".encode())
+        if not known:
+            known = message_id(from_.domain)
+            kept.append(f"Message-ID: {known}".encode())
+        block = b"\r\n".join(kept)
+        _check(block, len(kept))
+    if envelope is None:
+        envelope = _envelope({name: fields[place][2] for name, place in places.items()}, from_)
+    # other people's ids may be odd; they are sent as they are, and not made part of our model
+    own = known if is_message_id(known) else None
+    message = _BLANK.with_checked(message_id=own, from_=from_, date=date, envelope=envelope)
+    body = len(data) - len(head) - len(_END)
+    if body <= 0 or (body == len(_CRLF) and data.endswith(_CRLF)):
+        octets = block + _END
+    elif not data.endswith(_CRLF):
+        octets = b"%b%b\r\n" % (block, data[len(head) :])
+    else:
+        octets = data if block is head else block + data[len(head) :]
+    needs = _NOTHING if octets.isascii() else _needs(octets, block)
+    return message, ComposedMessage(known, len(octets), needs, (octets,), len(block), None)
 
 
-def _fields(head: bytes) -> list[Field]:
-    found: list[Field] = []
-    for line in BETWEEN_FIELDS.split(head) if head else ():
-        raw, colon, value = line.partition(b":")
-        name = _name(raw) if colon else None
-        if name is None:
-            msg = f"message: {line[:60]!r} is not a header field"
+def _fields(head: bytes) -> tuple[list[Field], bool]:
+    """A header's fields, and whether any of them is folded."""
+    lines = head.split(b"\r\n")
+    folded = min(lines) < b"!"  # a line begins with a blank, or there is none
+    if folded:
+        lines = BETWEEN_FIELDS.split(head) if head else []
+    return [line.partition(b":") for line in lines], folded
+
+
+def _shape_of(fields: list[Field], size: int) -> _Shape:
+    """What a header of `size` octets is made of."""
+    names = tuple([name for name, colon, _ in fields if colon])
+    shape = None
+    if len(names) == len(fields):
+        shape = _shape(names) if size <= _REMEMBERED else _shape.__wrapped__(names)
+    if shape is None:
+        wrong = next(field for field in fields if not field[1] or not _NAME.fullmatch(field[0].rstrip(_BLANKS)))
+        msg = f"message: {b''.join(wrong)[:60]!r} is not a header field"
+        raise MessageError(msg)
+    return shape
+
+
+@lru_cache(maxsize=64)  # a program that makes messages makes them with the same few fields
+def _shape(names: tuple[bytes, ...]) -> _Shape | None:
+    """None: one of them is no name."""
+    written = [name.rstrip(_BLANKS) for name in names]
+    if not all(map(_NAME.fullmatch, written)):
+        return None
+    places: dict[str, int] = {}
+    for place, name in enumerate(written):
+        lower = name.decode().lower()
+        if lower in places and lower in _ONCE:
+            msg = f"message: two {name.decode()} fields; readers would disagree about which one counts (RFC 5322 §3.6)"
             raise MessageError(msg)
-        found.append((name, line if len(raw) == len(name) else raw.rstrip(b" \t") + b":" + value))
-    return found
+        places[lower] = place
+    whole = _OWN.isdisjoint(places) and places.keys() >= _NEEDED and written == [*names]
+    return _Shape(tuple([name.decode().lower() for name in written]), places, whole)
 
 
-@lru_cache(maxsize=256)
-def _name(raw: bytes) -> str | None:
-    """A field's name in lower case, blanks before the colon left out; None where it is none."""
-    bare = raw.rstrip(b" \t")
-    return bare.decode().lower() if _NAME.fullmatch(bare) else None
+def _kept(fields: list[Field], names: tuple[str, ...], *, bcc: bool) -> tuple[list[bytes], set[str]]:
+    """What is sent of a header: no blanks before the colon, nothing that is empty, secret or another's to write."""
+    kept = [
+        (name, b"%b:%b" % (written.rstrip(_BLANKS), value))
+        for name, (written, _, value) in zip(names, fields, strict=True)
+        if (name not in _OWN or (bcc and name == "bcc")) and (name not in _FILLED or value.strip())
+    ]
+    return [line for _, line in kept], {name for name, _ in kept}
 
 
-def _values(fields: list[Field]) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    for name, line in fields:
-        if name in found and name in _ONCE:
-            msg = f"message: two {line[: len(name)].decode()} fields; readers would disagree about which one counts (RFC 5322 §3.6)"
-            raise MessageError(msg)
-        found[name] = line[len(name) + 1 :]
-    return found
+def _check(block: bytes, fields: int) -> None:
+    check_block(block.replace(b"\r\n\t", b"\r\n "), fields=fields)
 
 
-def _author(values: dict[str, bytes], author: Address | None) -> Address:
-    if "from" in values:
-        return _first("From", values["from"])
+def _author(author: Address | None) -> Address:
     if author is None:
         msg = "message: no From field, and neither the connection nor its credential names an author"
         raise MessageError(msg)
@@ -212,25 +265,15 @@ def _addresses(name: str, value: bytes) -> list[Address]:
     return found
 
 
-def _header_needs(block: bytes) -> frozenset[Need]:
-    if block.isascii():
-        return frozenset()
+def _needs(octets: bytes, block: bytes) -> frozenset[Need]:
     try:
         block.decode()
     except UnicodeDecodeError:
         msg = "message: the header holds octets that are not UTF-8"
         raise MessageError(msg) from None
-    return frozenset({"smtputf8"})
-
-
-@lru_cache(maxsize=64)
-def _content_type(value: bytes) -> str:
-    return value.strip().partition(b";")[0].strip().decode("ascii", "replace").lower()
-
-
-_BLANK: Final = Message()
-
-
-def _known(message_id: str, **values: Any) -> Message:
-    """Other people's ids may be odd; they are sent as they are, and not made part of our model."""
-    return _BLANK.with_checked(message_id=message_id if is_message_id(message_id) else None, **values)
+    found: set[Need] = set()
+    if not block.isascii():
+        found.add("smtputf8")
+    if not octets[len(block) :].isascii():
+        found.add("8bitmime")
+    return frozenset(found)

@@ -105,16 +105,16 @@ def boundary(node: Multi, token: str) -> str:
     return f"=_{node.subtype[0]}{token}"
 
 
-def segments(root: Node, token: str) -> tuple[Segment, ...]:
-    """All octets behind the last header line: its end, the empty line, bodies, delimiters; neighbours joined."""
+def segments(head: bytes, root: Node, token: str) -> tuple[Segment, ...]:
+    """All octets: header block, empty line, bodies, delimiters; neighbours joined."""
     if isinstance(root, Multi):
-        pieces: list[Segment] = [b"\r\n\r\n"]
+        pieces: list[Segment] = [head, b"\r\n\r\n"]
         _write(root, token, pieces)
         return tuple(_joined(pieces))
     body = root.body
     if not isinstance(body, bytes):
-        return b"\r\n\r\n", body
-    return (b"\r\n\r\n" + body if not body or body.endswith(b"\r\n") else b"\r\n\r\n%b\r\n" % body,)
+        return head + b"\r\n\r\n", body
+    return (b"%b\r\n\r\n%b%b" % (head, body, b"\r\n" if body and not body.endswith(b"\r\n") else b""),)
 
 
 def _write(node: Multi, token: str, pieces: list[Segment]) -> None:
