@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, evolve
+from attrs import evolve
 
 from mailwright.errors import MailwrightError, MessageError
 from mailwright.model import Address, Connection, Envelope, Limits, Message, Receipt, SmtpEndpoint, failure
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 def merged_limits(provider: Limits, own: Limits | None) -> Limits:
     """The provider's, where the connection says nothing else."""
-    if own is None:
-        return provider
-    said = {name: value for name, value in asdict(own).items() if value != getattr(Limits(), name)}
-    return evolve(provider, **said)
+    return provider if own is None else evolve(provider, **own.said)
 
 
 def endpoint_of(provider: Provider[Any], connection: Connection) -> SmtpEndpoint:

@@ -57,11 +57,11 @@ def rows(folder: Path, *arguments: str) -> list[dict[str, Any]]:
 
 
 def test_rows_are_stored_once_held_released_and_sent(folder: Path, box: Sandbox) -> None:
-    for said in ("2 messages", "0 messages; 2 were queued before: the same node and rows within a week"):
+    for said in ("2 messages", "0 messages; 2 were queued before, within a week: another --key queues them again"):
         done = outbox(folder, "enqueue", "node.toml", "--each", "rows.csv", "--hold")
         assert (done.returncode, done.stdout) == (2, f"queued {said}\n")
         assert re.search(r"error: row 3: \$\.to: 'bad'", done.stderr)
-        assert "correct these in a file of their own" in done.stderr
+        assert "correct these and run it again: the others are not queued twice" in done.stderr
     assert [(row["state"], row["tags"]) for row in rows(folder)] == [("held", ["news"])] * 2
     assert outbox(folder, "release", "--tag", "news").stdout == "release: 2 messages\n"
     done = outbox(folder, "work", "--until-empty", "--keep-sent", "1", "--keep-failed", "2.5", "--keep-content")
@@ -86,6 +86,51 @@ def test_another_letter_to_the_same_rows_is_another_letter(folder: Path, box: Sa
             f'connection = "support"\nto = "{{{{ input.email }}}}"\nsubject = "{subject}"\ncontent = "<p>Hello</p>"\n'
         )
         assert outbox(folder, "enqueue", "node.toml", "--each", "rows.csv").stdout == "queued 2 messages\n"
+
+
+def queued(folder: Path, table: str, *options: str) -> int:
+    (folder / "rows.csv").write_text(table)
+    said = re.match(
+        r"queued (\d+) messages?\b", outbox(folder, "enqueue", "node.toml", "--each", "rows.csv", *options).stdout
+    )
+    assert said is not None
+    return int(said[1])
+
+
+def test_a_corrected_file_queues_what_was_not(folder: Path, box: Sandbox) -> None:
+    assert queued(folder, "email,name\na@example.org,Ann\nb@example.org,Bo\nbad,Cy\n") == 2
+    assert queued(folder, "email,name\nc@example.org,Cy\nb@example.org,Bo\na@example.org,Ann\n") == 1
+    assert queued(folder, "name;email\nAnn;a@example.org\nAnne;a@example.org\n") == 1
+    assert queued(folder, '"email","name"\r\n"a@example.org","Ann"\r\n') == 0
+
+
+def test_a_row_that_stands_twice_is_two(folder: Path, box: Sandbox) -> None:
+    row = "a@example.org,Ann\n"
+    assert queued(folder, "email,name\n" + row * 2) == 2
+    assert queued(folder, "email,name\n" + row * 2) == 0
+    assert queued(folder, "email,name\n" + row + "b@example.org,Bo\n" + row * 2) == 2
+
+
+def test_another_key_is_another_run(folder: Path, box: Sandbox) -> None:
+    table = "email,name\na@example.org,Ann\n"
+    names = ((), ("--key", "monday"), ("--key", "tuesday"), ("--key", "monday"))
+    assert [queued(folder, table, *options) for options in names] == [1, 1, 1, 0]
+    assert len(rows(folder)) == 3
+
+
+@pytest.mark.parametrize("name", ["letter.html", "state.json"])
+def test_what_the_letter_is_made_of_counts(folder: Path, box: Sandbox, name: str) -> None:
+    (folder / "node.toml").write_text(
+        'connection = "support"\nto = "{{ input.email }}"\nsubject = "Hi {{ context.word }}"\n'
+        'content = {file = "letter.html"}\n'
+    )
+    (folder / "letter.html").write_text("<p>One</p>")
+    (folder / "state.json").write_text('{"context": {"word": "one"}}')
+    table = "email,name\na@example.org,Ann\nb@example.org,Bo\n"
+    assert queued(folder, table, "--state", "state.json") == 2
+    (folder / name).write_text((folder / name).read_text().replace("ne", "ther"))
+    assert queued(folder, table, "--state", "state.json") == 2
+    assert queued(folder, table, "--state", "state.json") == 0
 
 
 def test_a_mistake_in_every_row_is_not_told_a_thousand_times(folder: Path, box: Sandbox) -> None:
@@ -204,7 +249,7 @@ def test_errors_are_one_clear_line(folder: Path, box: Sandbox) -> None:
         (("retry", "nothing"), 1, "nothing: there is no such message"),
         (("suppressions", "import", "nothing.txt"), 2, "nothing.txt: cannot be read: No such file"),
         (("work", "--metrics", f"127.0.0.1:{box.port}"), 2, "--metrics: error while attempting to bind"),
-        (("enqueue", "node.toml", "--each", "rows.csv", "--key", "k"), 2, "--key: is for one message"),
+        (("enqueue", "node.toml", "--each", "rows.csv", "--key", ""), 2, "--key: is empty"),
         (("enqueue", "node.toml", "--each", "rows.csv", "--at", "soon"), 2, "--at: 'soon' is not a time such as"),
         (("enqueue", "node.toml", "--each", "rows.csv", "--at", "0001-01-01"), 2, "--at: '0001-01-01' is not a time"),
         (("list", "--outbox", "sqlite:///mailwright.toml"), 2, "mailwright.toml cannot be opened: file is not a"),

@@ -186,5 +186,5 @@ def test_a_flawed_dispatcher_breaks_its_law(law: str, work: Any, tmp_path: Path)
 
 
 def test_every_law_of_engines_can_be_broken() -> None:
-    laws = {law for kind in (LedgerContract, DispatcherContract) for law in vars(kind) if law.startswith("test_")}
+    laws = {law for kind in (LedgerContract, DispatcherContract) for law in dir(kind) if law.startswith("test_")}
     assert laws == {law for law, _, _ in LEDGERS} | {law for law, _ in DISPATCHERS}

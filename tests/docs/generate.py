@@ -172,13 +172,15 @@ def hooks() -> str:
 
 
 def _own(module: Any) -> list[tuple[str, Any]]:
-    return [
+    """Its classes, file by file in the order of the source."""
+    found = [
         (name, value)
         for name, value in vars(module).items()
         if inspect.isclass(value)
         and f"{value.__module__}.".startswith(f"{module.__name__}.")
         and not name.startswith("_")
     ]
+    return sorted(found, key=lambda own: (own[1].__module__, inspect.getsourcelines(own[1])[1]))
 
 
 def _entry(name: str, value: Any, *, level: int = 2) -> str:

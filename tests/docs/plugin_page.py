@@ -33,9 +33,9 @@ def settings_of(registry: Registry, added: str) -> list[str]:
     """Keys that a document may set for something that is added."""
     kind, _, name = added.partition(" ")
     find: dict[str, Any] = {
-        "provider": registry._records["provider"].get,
-        "auth": registry._records["auth"].get,
-        "attachment": registry._records["attachment"].get,
+        "provider": registry._claims.records["provider"].get,
+        "auth": registry._claims.records["auth"].get,
+        "attachment": registry._claims.records["attachment"].get,
     }
     entry = find[kind](name) if kind in find else None
     return [] if entry is None else [field.name.strip("_") for field in setting_fields(entry.record.settings)]

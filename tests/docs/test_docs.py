@@ -17,7 +17,7 @@ import pytest
 
 import mailwright
 from mailwright import Registry, hookspecs, spi
-from mailwright import registry as host
+from mailwright.registry.unknown import KNOWN_DISTRIBUTIONS
 
 sys.path.insert(0, str(Path(__file__).parent))
 import plugin_page
@@ -160,7 +160,7 @@ def test_every_known_distribution_is_in_the_directory() -> None:
 
 def test_an_error_recommends_only_what_is_in_the_directory() -> None:
     page = (ROOT / "docs/reference/plugins.md").read_text()
-    for (kind, name), distribution in host._KNOWN_DISTRIBUTIONS.items():
+    for (kind, name), distribution in KNOWN_DISTRIBUTIONS.items():
         [row] = [row for row in page.splitlines() if row.startswith(f"| `{distribution}`")]
         assert f"{kind} {name}" in row or (kind, name) == ("provider", "graph"), f"{kind} {name}"
 

@@ -98,8 +98,8 @@ texts = st.builds(
     mode=st.sampled_from("ab"), words=st.dictionaries(words, st.booleans(), max_size=2),
 )  # fmt: skip
 limits = st.builds(
-    Limits, rate=st.none() | st.floats(0.001, 1000), burst=st.integers(1, 50), connections=st.integers(1, 50),
-    messages_per_session=st.integers(1, 500), idle=st.floats(0.1, 600), recipients=st.none() | st.integers(1, 500), size=st.none() | st.integers(1, 10**9),
+    Limits, rate=st.none() | st.floats(0.001, 1000), burst=st.none() | st.integers(1, 50), connections=st.none() | st.integers(1, 50),
+    messages_per_session=st.none() | st.integers(1, 500), idle=st.none() | st.floats(0.1, 600), recipients=st.none() | st.integers(1, 500), size=st.none() | st.integers(1, 10**9),
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def described() -> dict[str, Any]:
         value = getattr(spi, name)
         if inspect.isclass(value) and attrs.has(value):
             found[name] = {
-                field.name: field.default is not attrs.NOTHING for field in attrs.fields(value) if field.init
+                field.alias: field.default is not attrs.NOTHING for field in attrs.fields(value) if field.init
             }
         elif inspect.isclass(value) and getattr(value, "_is_protocol", False):
             found[name] = {

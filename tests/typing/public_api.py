@@ -41,6 +41,7 @@ from mailwright import (
     load_node,
     node_schema,
 )
+from mailwright.spi import Limits
 
 
 def addresses() -> None:
@@ -77,6 +78,16 @@ def messages() -> None:
     assert_type(bytes(composed), bytes)
     assert_type(composed.size, int)
     assert_type(composed.message_id, str)
+
+
+def limits() -> None:
+    most = Limits(rate=0.5, burst=2, connections=3, messages_per_session=10, idle=5, recipients=100, size=1_000_000)
+    assert_type(most.rate, float | None)
+    assert_type(most.burst, int)
+    assert_type(most.connections, int)
+    assert_type(most.messages_per_session, int)
+    assert_type(most.idle, float)
+    assert_type(most.said, Mapping[str, Any])
 
 
 async def sending(message: Message, connection: Connection, ready: EmailMessage) -> None:

@@ -478,7 +478,7 @@ async def test_a_newsletter_is_stopped_by_its_tag(world: World) -> None:
 async def test_verbs_reach_every_message_however_many_pages_they_fill(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mailwright.outbox.outbox._PAGE", 7)
+    monkeypatch.setattr("mailwright.outbox.verbs._PAGE", 7)
     later = world.clock.now() + timedelta(days=1)
     async with world.outbox() as outbox:
         for number in range(40):

@@ -10,8 +10,8 @@ import pytest
 from attrs import evolve, frozen
 
 from mailwright import PluginInfo, Registry, hookimpl
-from mailwright import registry as host
 from mailwright.errors import PluginError
+from mailwright.registry import host
 from mailwright.spi import AuthTarget, Provider, Settings, SmtpEndpoint
 
 
@@ -68,10 +68,10 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Any:
             name = distribution.replace("_", "-")
             for entry, module in modules.items():
                 points[entry] = FakeEntryPoint(entry, module)
-                item = host._Found(distribution=name, version="1.0", entry_point=points[entry])
+                item = host.Found(distribution=name, version="1.0", entry_point=points[entry])
                 found[name == "mailwright"].append(item)
-        monkeypatch.setattr(host, "_own_entry_points", lambda: found[True])
-        monkeypatch.setattr(host, "_other_entry_points", lambda: found[False])
+        monkeypatch.setattr(host, "own_entry_points", lambda: found[True])
+        monkeypatch.setattr(host, "other_entry_points", lambda: found[False])
         return points
 
     return install
@@ -142,10 +142,10 @@ def test_a_dispute_shows_where_plugins_are_listed(installed: Any) -> None:
 
 
 def test_two_of_one_name_are_told_apart_by_their_distributions(installed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    item = [host._Found(distribution=f"mailwright-{x}", version="1", entry_point=FakeEntryPoint("acme", plugin("acme")))
+    item = [host.Found(distribution=f"mailwright-{x}", version="1", entry_point=FakeEntryPoint("acme", plugin("acme")))
             for x in "ab"]  # fmt: skip
-    monkeypatch.setattr(host, "_own_entry_points", list)
-    monkeypatch.setattr(host, "_other_entry_points", lambda: item)
+    monkeypatch.setattr(host, "own_entry_points", list)
+    monkeypatch.setattr(host, "other_entry_points", lambda: item)
     with pytest.raises(PluginError, match="mailwright plugins disable mailwright-a or mailwright-b"):
         Registry(environ={}).provider("acme")
     registry = Registry(environ={"MAILWRIGHT_DISABLED_PLUGINS": "mailwright_a"})
@@ -237,7 +237,7 @@ def test_a_built_in_keeps_its_name(installed: Any) -> None:
     assert registry.provider("more").name == "more"
     thief: PluginInfo = next(info for info in registry.plugins if info.name == "thief")
     assert "built in" in thief.reason
-    assert registry.provider("gmail") is registry._records["provider"]["gmail"].record
+    assert registry.provider("gmail") is registry._claims.records["provider"]["gmail"].record
 
 
 def test_allow_list_is_by_distribution_and_spares_built_ins(installed: Any) -> None:

@@ -98,7 +98,9 @@ def enqueue(
         int, typer.Option(min=-1000, max=1000, metavar="N", help="Higher goes first; -1000 to 1000.")
     ] = 0,
     tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="To filter by; repeat it.")] = None,
-    key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key within a week is stored once.")] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Stored once in a week; with --each: every row, once under it.")
+    ] = None,
     hold: Annotated[bool, typer.Option("--hold", help="Store it held.")] = False,
     attach_root: AttachRoot = None,
     json: Json = False,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast, get_args
 from mailwright import Address, Outbox, background
 from mailwright.cli.output import DELIVERED, FAILED, show_json
 from mailwright.errors import ConfigurationError, MailwrightError
-from mailwright.outbox.outbox import FITS
+from mailwright.outbox.verbs import FITS
 from mailwright.spi import Job, JobState, JobVerb
 
 T = TypeVar("T")

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mailwright import FlowState, Outbox, Receipt, Retention, SendEmailNode, background, load_node
 from mailwright.cli.output import DELIVERED, WRONG, read_state, show_json
@@ -19,6 +20,9 @@ from mailwright.cli.rows import Rows
 from mailwright.errors import ConfigurationError, MailwrightError
 from mailwright.outbox import metrics as figures
 from mailwright.outbox.worker import WAITING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 _BATCH: Final = 100
 """Rows that share a transaction."""
@@ -146,6 +150,8 @@ def enqueue(
     json: bool,
 ) -> int:
     """Store one message, or one for each row."""
+    if key == "":
+        raise ConfigurationError("--key: is empty")
     loaded, written = load_node(node, attach_root=attach_root), node.read_bytes()
     names = [name for name in loaded.document.connection if isinstance(name, str)]
     if len(names) != len(loaded.document.connection) or not names:
@@ -161,13 +167,11 @@ def enqueue(
         async with Outbox(url, attach_root=attach_root) as outbox:
             if each is None:
                 return [await outbox.enqueue(await loaded.message(common), idempotency_key=key, **options)]
-            if key is not None:
-                raise ConfigurationError("--key: is for one message; rows have keys of their own, made of the file")
             rows = Rows.of(each)
             for _ in rows.states(common):  # a line that is no row is told before anything is stored
                 pass
-            series = sha256(written + rows.fingerprint.encode()).hexdigest()
-            return [receipt async for receipt in _rows(outbox, loaded, rows, common, options, series=series)]
+            run = sha256(repr((key, written)).encode())
+            return [receipt async for receipt in _rows(outbox, loaded, rows.states(common), options, run)]
 
     began = f"{int(datetime.now(UTC).timestamp() * 1e6):014x}"  # ids sort by age
     receipts = background.run(whole())
@@ -183,31 +187,44 @@ def enqueue(
         if len(bad) > _SHOWN:
             sys.stderr.write(f"error: {len(bad) - _SHOWN} more rows are wrong\n")
         if bad and len(bad) < len(receipts):
-            sys.stderr.write("correct these in a file of their own: from a changed file all rows are queued again\n")
-        if len(receipts) == 1 and not bad:
+            sys.stderr.write("correct these and run it again: the others are not queued twice\n")
+        if each is None:
             sys.stdout.write(f"queued {receipts[0].job_id}\n")
         else:
             known = sum(1 for receipt in receipts if receipt.error is None and (receipt.job_id or began) < began)
-            before = f"; {known} were queued before: the same node and rows within a week" if known else ""
-            sys.stdout.write(f"queued {len(receipts) - len(bad) - known} messages{before}\n")
+            before = f"; {known} were queued before, within a week: another --key queues them again" if known else ""
+            new = len(receipts) - len(bad) - known
+            sys.stdout.write(f"queued {new} message{'' if new == 1 else 's'}{before}\n")
     return WRONG if bad else DELIVERED
 
 
 async def _rows(
-    outbox: Outbox, node: SendEmailNode, rows: Rows, common: FlowState, options: dict[str, Any], *, series: str
+    outbox: Outbox, node: SendEmailNode, states: Iterator[tuple[int, FlowState]], options: dict[str, Any], run: _Hash
 ) -> AsyncIterator[Receipt]:
-    """A row is stored once however often the command is run: its key is made of the node, the file and its number."""
+    """A row is stored once however often the command is run: its key is made of the letter and of its own values.
 
-    async def one(number: int, state: FlowState) -> Receipt:
+    Not of its place in the file, nor of the file: corrected or sorted, the other rows are what they were.
+    """
+    seen: Counter[bytes] = Counter()
+
+    async def one(number: int, state: FlowState, key: _Hash) -> Receipt:
         try:
-            key = f"{series}:{number}"
-            return await outbox.enqueue(await node.message(state), idempotency_key=key, **options)
+            message = await node.message(state)
+            key.update(repr(message.html).encode())  # what the node's files say
+            return await outbox.enqueue(message, idempotency_key=key.hexdigest(), **options)
         except MailwrightError as error:
             return Receipt(message_id="", error=error, index=number)
 
-    waiting = rows.states(common)
-    while batch := list(islice(waiting, _BATCH)):
-        for receipt in await asyncio.gather(*(one(number, state) for number, state in batch)):
+    def keyed(number: int, state: FlowState) -> tuple[int, FlowState, _Hash]:
+        key = run.copy()
+        key.update(repr([sorted(values.items(), key=repr) for values in (state.input, state.context)]).encode())
+        row = key.digest()
+        key.update(b"%d " % seen[row])  # a row that stands twice is two
+        seen[row] += 1
+        return number, state, key
+
+    while batch := [keyed(number, state) for number, state in islice(states, _BATCH)]:
+        for receipt in await asyncio.gather(*(one(*each) for each in batch)):
             yield receipt
 
 

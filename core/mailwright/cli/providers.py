@@ -50,7 +50,12 @@ def facts(provider: Provider[Any]) -> dict[str, Any]:
         target = provider.target(settings)
         oauth = {"scopes": list(target.scopes), **target.oauth_urls} if target.oauth_urls else {}
     limits = provider.limits
-    known = {"recipients": limits.recipients, "bytes": limits.size, "messages_per_second": limits.rate}
+    known = {
+        "recipients": limits.recipients,
+        "bytes": limits.size,
+        "messages_per_second": limits.rate,
+        "sessions": limits.said.get("connections"),
+    }
     return {
         "name": provider.name,
         "title": provider.title or provider.name,

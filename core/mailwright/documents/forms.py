@@ -23,15 +23,23 @@ def key(title: str, description: str = "", *, default: Any = None, **metadata: A
 
 @frozen(kw_only=True)
 class LimitsForm:
-    """``limits`` of a connection."""
+    """``limits`` of a connection. Without defaults: those would hide what a provider says."""
 
     rate: float | None = key("Rate", "Messages a second, or text such as 30/min", **values.RATE)
-    burst: int = key("Burst", "Messages at once above the rate", default=1, **values.between(1, 100_000))
-    connections: int = key(
-        "Sessions", "Sessions at one time; over all workers of one outbox", default=5, **values.between(1, 1000)
+    burst: int | None = key(
+        "Burst", "Messages at once above the rate; else the provider's, or 1", **values.between(1, 100_000)
     )
-    messages_per_session: int = key("Messages per session", default=100, **values.between(1, 1_000_000))
-    idle: float = key("Idle", "Seconds that a session rests until it is closed", default=30.0, **values.SECONDS)
+    connections: int | None = key(
+        "Sessions",
+        "Sessions at one time, over all workers of one outbox; else the provider's, or 5",
+        **values.between(1, 1000),
+    )
+    messages_per_session: int | None = key(
+        "Messages per session", "Until it is closed; else the provider's, or 100", **values.between(1, 1_000_000)
+    )
+    idle: float | None = key(
+        "Idle", "Seconds that a session rests until it is closed; else the provider's, or 30", **values.SECONDS
+    )
     recipients: int | None = key("Recipients", "Recipients of one message", **values.between(1, 1_000_000))
     size: int | None = key("Size", "Octets of one message, or text such as 25 MB", **values.SIZE)
 
@@ -85,7 +93,7 @@ class ConnectionForm:
     )
     auth: Any = key("Authentication", group="authentication", raw=True)
     options: Any = key("Options", "The provider's own settings", group="service", raw=True)
-    limits: LimitsForm | None = key("Limits", group="limits")
+    limits: LimitsForm | None = key("Limits", "What is said here beats the provider's", group="limits")
     timeouts: TimeoutsForm | None = key("Time-outs", group="limits")
     retries: int | None = key(
         "Retries", "Further tries after a transient failure", default=None, group="limits", **values.between(0, 10)

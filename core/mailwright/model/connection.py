@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from mailwright.model.address import Address, AnyAddresses, addresses, one_address
 from mailwright.model.settings import Settings
@@ -13,27 +13,56 @@ from mailwright.model.settings import Settings
 Tls = Literal["tls", "starttls", "none"]
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Limits:
-    """What a provider or a connection allows; None: not limited here.
+    """What a provider or a connection allows. None: it does not say; a connection's provider may, else the default counts.
 
     Args:
-        rate: Messages a second, sustained.
-        burst: Messages at once above the rate.
-        connections: Sessions at one time, of one mailer or of all workers of one outbox.
-        messages_per_session: Messages until a session is closed.
-        idle: Seconds that a session rests until it is closed, before the server does it.
-        recipients: Recipients of one message.
-        size: Octets of one message.
+        rate: Messages a second, sustained; by default as many as there are.
+        burst: Messages at once above the rate; by default 1.
+        connections: Sessions at one time, of one mailer or of all workers of one outbox; by default 5.
+        messages_per_session: Messages until a session is closed; by default 100.
+        idle: Seconds that a session rests until it is closed, before the server does it; by default 30.
+        recipients: Recipients of one message; by default as many as there are.
+        size: Octets of one message; by default any.
     """
 
     rate: float | None = None
-    burst: int = 1
-    connections: int = 5
-    messages_per_session: int = 100
-    idle: float = 30.0
+    _burst: int | None = field(default=None, alias="burst")
+    _connections: int | None = field(default=None, alias="connections")
+    _messages_per_session: int | None = field(default=None, alias="messages_per_session")
+    _idle: float | None = field(default=None, alias="idle")
     recipients: int | None = None
     size: int | None = None
+
+    @property
+    def burst(self) -> int:
+        """Messages at once above the rate."""
+        return 1 if self._burst is None else self._burst
+
+    @property
+    def connections(self) -> int:
+        """Sessions at one time."""
+        return 5 if self._connections is None else self._connections
+
+    @property
+    def messages_per_session(self) -> int:
+        """Messages until a session is closed."""
+        return 100 if self._messages_per_session is None else self._messages_per_session
+
+    @property
+    def idle(self) -> float:
+        """Seconds that a session rests until it is closed."""
+        return 30.0 if self._idle is None else self._idle
+
+    @property
+    def said(self) -> Mapping[str, Any]:
+        """What was given, by name; also where it is the default."""
+        given = {attribute.alias or attribute.name: getattr(self, attribute.name) for attribute in fields(Limits)}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def __repr__(self) -> str:
+        return f"Limits({', '.join(f'{name}={value!r}' for name, value in self.said.items())})"
 
 
 @frozen(kw_only=True)
@@ -79,7 +108,7 @@ class Connection:
         auth: Settings of an authentication method; None: no login.
         from_: Used when a message names no author.
         tls: Explicit choice; None: the provider's.
-        limits: Overrides of the provider's limits; None: the provider's.
+        limits: What it says beats the provider's limits; the rest stays the provider's.
         timeouts: In seconds.
         retries: Further tries after a transient failure, 0 to 10; None: the mailer's default.
         local_hostname: EHLO name.

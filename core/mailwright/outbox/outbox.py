@@ -6,22 +6,22 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from mailwright.errors import ConfigurationError, MailwrightError, QueueError
 from mailwright.model import Envelope, Receipt
-from mailwright.outbox import places, results
+from mailwright.outbox import places, results, verbs
 from mailwright.outbox.attempts import shown
 from mailwright.outbox.contents import Contents, Gathered
+from mailwright.outbox.engine import Engine, Row
 from mailwright.outbox.intake import KEY_S, Intake, Order, connection_names
 from mailwright.outbox.policy import RetryPolicy
 from mailwright.outbox.worker import LEASE_S, Retention, Worker
 from mailwright.registry import Registry, default_registry
 from mailwright.sending import Sending
-from mailwright.spi import Dispatcher, Job, JobState, JobVerb, Ledger, Selection, Suppression
+from mailwright.spi import Job, JobState, JobVerb, Selection, Suppression
 from mailwright.system import SystemClock
 
 if TYPE_CHECKING:
@@ -35,25 +35,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _CHUNK = 200
-_PAGE = 500
 _CENTURY = 36500
-FITS: Final[Mapping[JobVerb, tuple[JobState, ...]]] = MappingProxyType({
-    "retry": ("failed", "partial", "held", "quarantined", "cancelled", "unknown"),
-    "cancel": ("scheduled", "queued", "held", "unknown"),
-    "hold": ("scheduled", "queued"),
-    "release": ("held",),
-    "purge": ("sent", "partial", "failed", "cancelled", "quarantined"),
-})  # fmt: skip
-"""States that a verb is for; see `mailwright.spi.Ledger.change`."""
-_ENDED: frozenset[JobState] = frozenset({"sent", "partial", "failed", "cancelled", "quarantined"})
-
-
-@frozen(kw_only=True)
-class _Opened:
-    ledger: Ledger
-    dispatcher: Dispatcher
-    contents: Contents
-    intake: Intake
+_ENDED = verbs.FITS["purge"]
 
 
 class Outbox:
@@ -110,7 +93,7 @@ class Outbox:
             "clock": clock,
             "entropy": entropy,
         }
-        self._loops: dict[asyncio.AbstractEventLoop, asyncio.Task[_Opened]] = {}
+        self._loops: dict[asyncio.AbstractEventLoop, asyncio.Task[Engine]] = {}
         self._workers: list[Worker] = []
 
     @property
@@ -139,9 +122,7 @@ class Outbox:
             opened = await task
         except MailwrightError:
             return
-        await opened.intake.aclose()
-        await opened.dispatcher.aclose()
-        await opened.ledger.aclose()
+        await opened.aclose()
 
     async def exists(self) -> bool:
         """Whether it has been made already; asking makes nothing."""
@@ -193,9 +174,9 @@ class Outbox:
             on_unknown=on_unknown, hold=hold,
         )  # fmt: skip
         opened = await self._opened()
-        gathered = _gathered(opened, transaction)
-        pair = await opened.intake.job(message, order, gathered)
-        return (await self._add(opened, [pair], transaction, gathered))[0]
+        gathered = opened.gathering(transaction)
+        row = await opened.intake.job(message, order, gathered)
+        return (await opened.add([row], transaction=transaction, gathered=gathered))[0]
 
     def enqueue_sync(self, message: AnyMessage, *, transaction: object | None = None, **order: Any) -> Receipt:
         """`enqueue` for code without an event loop: scripts, Django views, Celery tasks. Safe after a fork.
@@ -210,15 +191,15 @@ class Outbox:
 
         if transaction is None:
             return background.run(self.enqueue(message, **order))
-        opened, gathered, pair = background.run(self._prepared(message, order, transaction))
-        ids = _step(self._stored(opened, [pair], transaction, gathered))
-        return background.run(self._receipts(opened, [pair], ids))[0]
+        opened, gathered, row = background.run(self._prepared(message, order, transaction))
+        ids = _step(opened.store([row], transaction, gathered))
+        return background.run(opened.receipts([row], ids))[0]
 
     async def _prepared(
         self, message: AnyMessage, order: Mapping[str, Any], transaction: object
-    ) -> tuple[_Opened, Gathered | None, tuple[Job, Receipt]]:
+    ) -> tuple[Engine, Gathered | None, Row]:
         opened = await self._opened()
-        gathered = _gathered(opened, transaction)
+        gathered = opened.gathering(transaction)
         return opened, gathered, await opened.intake.job(message, self._order(**order), gathered)
 
     async def enqueue_many(
@@ -240,7 +221,7 @@ class Outbox:
         """
         opened = await self._opened()
         index = 0
-        chunk: list[tuple[Job, Receipt] | Receipt] = []
+        chunk: list[Row | Receipt] = []
         async for message in _each(messages):
             own = order | {"idempotency_key": key(message)} if key is not None else order
             try:
@@ -252,52 +233,11 @@ class Outbox:
                 chunk.append(Receipt(message_id="", error=error, index=index))
             index += 1
             if len(chunk) >= _CHUNK:
-                for receipt in await self._added(opened, chunk):
+                for receipt in await opened.add_good(chunk):
                     yield receipt
                 chunk = []
-        for receipt in await self._added(opened, chunk):
+        for receipt in await opened.add_good(chunk):
             yield receipt
-
-    async def _added(self, opened: _Opened, chunk: list[tuple[Job, Receipt] | Receipt]) -> list[Receipt]:
-        pairs = [item for item in chunk if isinstance(item, tuple)]
-        stored = iter(await self._add(opened, pairs, None) if pairs else ())
-        return [next(stored) if isinstance(item, tuple) else item for item in chunk]
-
-    async def _add(
-        self,
-        opened: _Opened,
-        pairs: list[tuple[Job, Receipt]],
-        transaction: object | None,
-        gathered: Gathered | None = None,
-    ) -> list[Receipt]:
-        return await self._receipts(opened, pairs, await self._stored(opened, pairs, transaction, gathered))
-
-    async def _stored(
-        self, opened: _Opened, pairs: list[tuple[Job, Receipt]], transaction: object | None, gathered: Gathered | None
-    ) -> Sequence[str]:
-        """Their ids, which for known keys are those of the first; awaits nothing over a blocking `transaction`."""
-        jobs = [job for job, _ in pairs]
-        if gathered is not None and gathered.pieces:
-            await opened.ledger.put_contents(gathered.pieces, transaction=transaction)
-        ids = await opened.ledger.add(jobs, transaction=transaction)
-        new = [job for job, job_id in zip(jobs, ids, strict=True) if job.id == job_id and job.state != "held"]
-        if new:
-            moments = [(job.id, datetime.fromtimestamp(job.run_at).astimezone(), job.priority) for job in new]
-            await opened.dispatcher.put(moments, transaction=transaction)
-        return ids
-
-    async def _receipts(self, opened: _Opened, pairs: list[tuple[Job, Receipt]], ids: Sequence[str]) -> list[Receipt]:
-        return [
-            receipt if job_id == receipt.job_id else await self._earlier(opened, job_id, receipt)
-            for (_, receipt), job_id in zip(pairs, ids, strict=True)
-        ]
-
-    async def _earlier(self, opened: _Opened, job_id: str, receipt: Receipt) -> Receipt:
-        """The same key, the same receipt."""
-        for job in await opened.ledger.read([job_id]):
-            first = results.load(job.result)
-            return evolve(first, statuses=(), job_id=job_id, index=receipt.index)
-        return evolve(receipt, job_id=job_id)
 
     def _order(self, *, connection: str | Sequence[str] | None = None, tags: Iterable[str] = (), **rest: Any) -> Order:
         names = connection_names(connection if connection is not None else self._connection)
@@ -371,13 +311,7 @@ class Outbox:
         if older_than is not None:
             moment = self._clock.now().timestamp() - older_than.total_seconds()
             chosen = evolve(chosen, older_than=moment)
-        found = 0
-        if ids:
-            for start in range(0, len(ids), _PAGE):
-                found += await opened.ledger.change(evolve(chosen, ids=tuple(ids[start : start + _PAGE])), verb)
-        else:
-            while changed := await _change_all(opened.ledger, chosen, verb):  # others may have come meanwhile
-                found += changed
+        found = await verbs.change(opened.ledger, verb, chosen, ids)
         if found and verb in {"retry", "release"}:
             await opened.dispatcher.put(())
         return found
@@ -455,7 +389,7 @@ class Outbox:
     def _open_sending(self, connections: tuple[str, ...]) -> Sending:
         return Sending(connections, **self._options)
 
-    async def _opened(self) -> _Opened:
+    async def _opened(self) -> Engine:
         """The engine of this event loop, opened once however many tasks ask."""
         loop = asyncio.get_running_loop()
         task = self._loops.get(loop)
@@ -470,34 +404,12 @@ class Outbox:
                 del self._loops[loop]
             raise
 
-    async def _open(self) -> _Opened:
+    async def _open(self) -> Engine:
         ledger = await places.open_ledger(self._url, self._registry, self._clock)
         dispatcher = await places.open_dispatcher(self._url, ledger, self._registry, self._clock)
         contents = Contents(ledger, self._clock)
         intake = Intake(contents, self._clock, self._open_sending)
-        return _Opened(ledger=ledger, dispatcher=dispatcher, contents=contents, intake=intake)
-
-
-async def _change_all(ledger: Ledger, chosen: Selection, verb: JobVerb) -> int:
-    """State by state and page by page, so that the last of a million costs what the first did."""
-    found = 0
-    for state in FITS[verb]:
-        last = None
-        while not chosen.states or state in chosen.states:
-            page = await ledger.page(evolve(chosen, states=(state,)), limit=_PAGE, before=last)
-            if not page:
-                break
-            last = page[-1].id
-            listed = evolve(chosen, ids=tuple(job.id for job in page), tag=None)  # tags never change
-            found += await ledger.change(listed, verb)
-    return found
-
-
-def _gathered(opened: _Opened, transaction: object | None) -> Gathered | None:
-    """Where one open transaction keeps everybody else from writing, a message's contents are written in it as well."""
-    if transaction is None or "one_writer" not in opened.ledger.abilities:
-        return None
-    return opened.contents.gathering()
+        return Engine(ledger=ledger, dispatcher=dispatcher, contents=contents, intake=intake)
 
 
 def _selection(state: JobState | Sequence[JobState] | None, tag: str | None) -> Selection:

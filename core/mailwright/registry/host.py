@@ -1,7 +1,7 @@
-"""The plugin host: finds plugins, loads each one alone, and runs lifecycle hooks one guarded call at a time.
+"""Plugins loaded, each one alone, and asked by name.
 
 pluggy keeps the hooks and their order. Loading is ours, because pluggy's own loader imports every plugin and dies with the
-first that fails; running lifecycle hooks is ours, because pluggy cannot await, nor chain replacements.
+first that fails.
 
 Built-in plugins come through the same entry points as anyone's. They are loaded first; outsiders only when a name is not
 built in, or when a message is about to be sent and hooks have a say.
@@ -16,147 +16,21 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any
 
 import pluggy
-from attrs import define, evolve, field, frozen
+from attrs import evolve
 
 from mailwright.choices import choices_file, load_file, named_files, read_choices
 from mailwright.errors import PluginError
+from mailwright.registry.claims import GIVEN, Claims, PluginInfo, PluginStatus, spelling
+from mailwright.registry.found import HOME, Found, canonical, other_entry_points, own_entry_points
+from mailwright.registry.unknown import WORDS, unknown
 from mailwright.spi import AttachmentSource, AuthMethod, Provider, QueueEngine, SecretScheme, Settings
 from mailwright.vetting import RECORD_HOOKS, Kind, hooks_of, manager, records_of, why_broken
 
 hookimpl = pluggy.HookimplMarker("mailwright")
 _log = logging.getLogger("mailwright.plugins")
-
-PluginStatus = Literal["active", "disabled", "not allowed", "broken"]
-R = TypeVar("R")
-
-GROUP: Final = "mailwright"
-HOME: Final = "mailwright"
-GIVEN: Final = "handed in"
-_SHOWN: Final = 20
-"""Names in an error."""
-_WORDS: Final[Mapping[Kind, str]] = MappingProxyType({
-    "provider": "provider",
-    "auth": "auth.type",
-    "attachment": "attachment type",
-    "secret": "secret scheme",
-    "queue": "outbox engine",
-})  # fmt: skip
-
-
-class EntryPoint(Protocol):
-    """What the registry reads of `importlib.metadata.EntryPoint`."""
-
-    @property
-    def name(self) -> str:
-        """What users type to disable it."""
-        ...
-
-    def load(self) -> Any:
-        """Import the module."""
-        ...
-
-
-@frozen(kw_only=True)
-class PluginInfo:
-    """One plugin as ``mailwright plugins`` shows it.
-
-    Attributes:
-        name: Its entry point's name.
-        distribution: The installed distribution it came with, or where it was handed in.
-        version: Of the distribution.
-        status: active, disabled, not allowed or broken.
-        reason: Why it was left out, and what to do.
-        adds: What it brings, as ``provider gmail`` or ``hook before_send``.
-        load_ms: Time to import and check it, in milliseconds.
-    """
-
-    name: str
-    distribution: str
-    version: str = ""
-    status: PluginStatus = "active"
-    reason: str = ""
-    adds: tuple[str, ...] = ()
-    load_ms: float = 0.0
-
-
-@frozen(kw_only=True)
-class _Found:
-    """An entry point with the distribution that owns it."""
-
-    distribution: str
-    version: str
-    entry_point: EntryPoint
-
-
-@define
-class _Entry:
-    """Who offers a name: one owner, or a dispute between outsiders. An alias' record is the name it stands for."""
-
-    record: Any
-    owner: PluginInfo
-    rivals: list[PluginInfo] = field(factory=list)
-
-    def undisputed(self, what: str) -> Any:
-        """The record.
-
-        Raises:
-            PluginError: Names those who claim it.
-        """
-        if not self.rivals:
-            return self.record
-        claims = [self.owner, *self.rivals]
-        owners = " and ".join(f"{info.distribution} (plugin {info.name})" for info in claims)
-        names = [info.name for info in claims]
-        by_distribution = [info.distribution for info in claims if info.distribution != GIVEN]
-        choices = names if len(set(names)) == len(names) else by_distribution
-        fix = f"disable one (mailwright plugins disable {' or '.join(choices)}), or uninstall it"
-        raise PluginError(f"{what} is claimed by {owners}: {fix}")
-
-
-def _own_entry_points() -> Iterable[_Found]:
-    from importlib import metadata  # noqa: PLC0415 - 70 ms that a start without plugins does not pay
-
-    try:
-        home = metadata.distribution(HOME)
-    except metadata.PackageNotFoundError:
-        return
-    for entry_point in home.entry_points:
-        if entry_point.group == GROUP:
-            yield _Found(distribution=HOME, version=home.version, entry_point=entry_point)
-
-
-def _other_entry_points() -> Iterable[_Found]:
-    from importlib import metadata  # noqa: PLC0415 - as above
-
-    for entry_point in metadata.entry_points(group=GROUP):
-        distribution = entry_point.dist
-        name = _canonical(distribution.name) if distribution else "?"
-        if name != HOME:
-            version = distribution.version if distribution else ""
-            yield _Found(distribution=name, version=version, entry_point=entry_point)
-
-
-def _itself(plugin: object) -> object:
-    return plugin
-
-
-def _canonical(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")
-
-
-def _spelled(name: str) -> str:
-    """As names of services are compared: Nodemailer's rule, so that its spellings resolve."""
-    return "".join(char for char in name.lower() if char.isascii() and (char.isalnum() or char in ".-"))
-
-
-def _words(value: str | None) -> frozenset[str] | None:
-    if value is None:
-        return None
-    return frozenset(_canonical(word.strip()) for word in value.split(",") if word.strip())
 
 
 class Registry:
@@ -181,20 +55,18 @@ class Registry:
     ) -> None:
         self._manager = manager()
         self._hooks: dict[str, tuple[pluggy.HookImpl, ...]] = {}
-        self._allow = _words(environ.get("MAILWRIGHT_PLUGINS")) if allow is None else frozenset(map(_canonical, allow))
+        self._allow = _words(environ.get("MAILWRIGHT_PLUGINS")) if allow is None else frozenset(map(canonical, allow))
         blocked = _words(environ.get("MAILWRIGHT_DISABLED_PLUGINS")) if disabled is None else disabled
-        self._disabled = frozenset(map(_canonical, blocked or ()))
-        self._infos: dict[str, PluginInfo] = {}
-        self._records: dict[Kind, dict[str, _Entry]] = {kind: {} for kind in _WORDS}
-        self._aliases: dict[str, _Entry] = {}
+        self._disabled = frozenset(map(canonical, blocked or ()))
+        self._claims = Claims()
         self._heard: set[str] = set()
         given = tuple(plugins)
         self._stages: list[Callable[[], None]] = [
-            lambda: self._load_found(_own_entry_points()),
+            lambda: self._load_found(own_entry_points()),
             lambda: self._load_given(given),
         ]
         if installed:
-            self._stages.append(lambda: self._load_found(_other_entry_points()))
+            self._stages.append(lambda: self._load_found(other_entry_points()))
         self._lock = threading.RLock()
         self.trace = environ.get("MAILWRIGHT_TRACE_PLUGINS", "") not in {"", "0"}
 
@@ -215,8 +87,8 @@ class Registry:
     def provider_for(self, address: str) -> Provider[Any] | None:
         """The provider of an address's domain, if one is known and can be used; loads every plugin."""
         self.load_all()
-        alias = self._aliases.get(_spelled(address.rpartition("@")[2]))
-        entry = self._records["provider"].get(alias.record) if alias and not alias.rivals else None
+        alias = self._claims.aliases.get(spelling(address.rpartition("@")[2]))
+        entry = self._claims.records["provider"].get(alias.record) if alias and not alias.rivals else None
         return None if entry is None or entry.rivals or entry.record.unavailable else entry.record
 
     def auth_method(self, name: str) -> AuthMethod[Any]:
@@ -232,7 +104,7 @@ class Registry:
         try:
             return self._one("secret", name)  # type: ignore[no-any-return]
         except PluginError:
-            if name in self._records["secret"]:
+            if name in self._claims.records["secret"]:
                 raise
             return None
 
@@ -243,7 +115,7 @@ class Registry:
     def source_of(self, settings: Settings) -> AttachmentSource[Any]:
         """The attachment source whose settings these are."""
         for _ in self._growing():
-            for entry in self._records["attachment"].values():
+            for entry in self._claims.records["attachment"].values():
                 if type(settings) is entry.record.settings:
                     return entry.record  # type: ignore[no-any-return]
         msg = f"no plugin resolves attachments of type {type(settings).__name__}"
@@ -264,7 +136,7 @@ class Registry:
     def names(self, kind: Kind) -> tuple[str, ...]:
         """All names of a kind, sorted; loads every plugin."""
         self.load_all()
-        return tuple(sorted(self._records[kind]))
+        return tuple(sorted(self._claims.records[kind]))
 
     def label(self, kind: Kind, name: str) -> tuple[str, str]:
         """Title and note of one record, for people; empty where its plugin says nothing."""
@@ -275,7 +147,7 @@ class Registry:
     def plugins(self) -> tuple[PluginInfo, ...]:
         """Every plugin and its state; loads them all."""
         self.load_all()
-        return tuple(self._infos.values())
+        return tuple(self._claims.infos.values())
 
     def hooks(self, name: str) -> tuple[pluggy.HookImpl, ...]:
         """Implementations of a lifecycle hook, in the order they run (``tryfirst``, ``trylast``); loads every plugin."""
@@ -301,22 +173,22 @@ class Registry:
 
     def _one(self, kind: Kind, name: str) -> Any:
         for _ in self._growing():
-            entry = self._records[kind].get(name)
+            entry = self._claims.records[kind].get(name)
             if entry is None:
                 continue
-            return entry.undisputed(f"{_WORDS[kind]} {name!r}")
-        raise PluginError(self._unknown(kind, name))
+            return entry.undisputed(f"{WORDS[kind]} {name!r}")
+        raise PluginError(unknown(kind, name, known=self._claims.records[kind], plugins=self._claims.infos.values()))
 
     def _provider_name(self, name: str) -> str:
         """The name behind an alias; a name always beats an alias, and what is built in beats outsiders."""
-        known, spelled = self._records["provider"], _spelled(name.rpartition("@")[2])
+        known, spelled = self._claims.records["provider"], spelling(name.rpartition("@")[2])
         for _ in self._growing():
             if name in known:
                 return name
             if spelled in known:
                 return spelled
-            if spelled in self._aliases:
-                return self._aliases[spelled].undisputed(f"provider {spelled!r}")  # type: ignore[no-any-return]
+            if spelled in self._claims.aliases:
+                return self._claims.aliases[spelled].undisputed(f"provider {spelled!r}")  # type: ignore[no-any-return]
         return name
 
     def _growing(self) -> Iterable[None]:
@@ -339,11 +211,11 @@ class Registry:
             else:
                 self._admit(info, partial(_itself, plugin))
 
-    def _load_found(self, found: Iterable[_Found]) -> None:
+    def _load_found(self, found: Iterable[Found]) -> None:
         for item in sorted(found, key=lambda item: (item.distribution, item.entry_point.name)):
             self._load(item)
 
-    def _load(self, found: _Found) -> None:
+    def _load(self, found: Found) -> None:
         name = found.entry_point.name
         info = PluginInfo(name=name, distribution=found.distribution, version=found.version)
         self._heard.add(found.distribution)
@@ -359,15 +231,12 @@ class Registry:
 
     def _is_disabled(self, info: PluginInfo) -> bool:
         """By its name, or by its distribution: two of one name can be told apart."""
-        names = {_canonical(info.name), *({info.distribution} - {HOME, GIVEN})}
+        names = {canonical(info.name), *({info.distribution} - {HOME, GIVEN})}
         self._heard |= names
         return not names.isdisjoint(self._disabled)
 
     def _leave_out(self, info: PluginInfo, status: PluginStatus, reason: str) -> None:
-        self._infos[self._key(info)] = evolve(info, status=status, reason=reason)
-
-    def _key(self, info: PluginInfo) -> str:
-        return f"{info.distribution}:{info.name}:{len(self._infos)}"
+        self._claims.enter(evolve(info, status=status, reason=reason))
 
     def _admit(
         self, info: PluginInfo, load: Callable[[], Any], *, module: str = "", extras: Iterable[str] = ()
@@ -387,15 +256,14 @@ class Registry:
             return
         info = evolve(info, load_ms=(time.perf_counter() - started) * 1000)
         if self._manager.is_registered(plugin):
-            self._leave_out(info, "active", "its module is loaded already")
+            self._claims.enter(evolve(info, reason="its module is loaded already"))
             return
         adds = [f"{kind} {name}" for kind, name, _ in records]
         adds += [f"hook {name.removeprefix('mailwright_')}" for name in hooks if name not in RECORD_HOOKS]
         info = evolve(info, adds=tuple(adds))
-        key = self._key(info)
+        key = self._claims.enter(info)
         self._manager.register(plugin, name=key)
         self._hooks.clear()
-        self._infos[key] = info
         if self.trace:
             _log.warning(
                 "plugin %s (%s): loaded, %s() %.1f ms", info.name, info.distribution, "(), ".join(hooks), info.load_ms
@@ -404,72 +272,11 @@ class Registry:
         for kind, name, record in records:
             if not built_in and id(record) not in wrapped:
                 wrapped[id(record)] = _guarded(record, info)
-            self._claim(kind, name, wrapped.get(id(record), record), key)
-
-    def _claim(self, kind: Kind, name: str, record: Any, key: str) -> None:
-        if kind == "provider":
-            for alias in {_spelled(alias) for alias in (*record.aliases, *record.domains)}:
-                self._claim_one(self._aliases, alias, name, key, f"provider {alias}", same=name)
-        self._claim_one(self._records[kind], name, record, key, f"{kind} {name}")
-
-    def _claim_one(
-        self, entries: dict[str, _Entry], name: str, record: Any, key: str, what: str, *, same: object = None
-    ) -> None:
-        info, entry = self._infos[key], entries.get(name)
-        if entry is None:
-            entries[name] = _Entry(record, info)
-        elif entry.owner.distribution == HOME:
-            if info.distribution != HOME:
-                self._note(key, f"{what} is built in and stays so")
-        elif same is None or entry.record != same:
-            entry.rivals.append(info)
-            for rival in (entry.owner, *entry.rivals):
-                others = [other for other in (entry.owner, *entry.rivals) if other is not rival]
-                names = " and ".join(f"{other.name} ({other.distribution})" for other in others)
-                self._note(
-                    self._key_of(rival), f"{what} is claimed by {names}, too: nobody has it until one is disabled"
-                )
-
-    def _key_of(self, info: PluginInfo) -> str:
-        return next(
-            key
-            for key, known in self._infos.items()
-            if (known.distribution, known.name) == (info.distribution, info.name)
-        )
-
-    def _note(self, key: str, text: str) -> None:
-        info = self._infos[key]
-        if text not in info.reason:
-            self._infos[key] = evolve(info, reason="; ".join(filter(None, (info.reason, text))))
-
-    def _unknown(self, kind: Kind, name: str) -> str:
-        from difflib import get_close_matches  # noqa: PLC0415 - errors only
-
-        names = sorted(self._records[kind])
-        near = get_close_matches(name, names, n=1)
-        broken = [info for info in self._infos.values() if info.status != "active"]
-        some = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {some or 'none'}"
-        left_out = "".join(
-            f"; plugin {info.name} of {info.distribution} is {info.status}: {info.reason}" for info in broken[:2]
-        )
-        left_out += f"; {len(broken) - 2} more are left out: mailwright plugins" if len(broken) > 2 else ""
-        return f"unknown {_WORDS[kind]} {name!r}: {hint}{_install_hint(kind, name)}{left_out}"
+            self._claims.claim(kind, name, wrapped.get(id(record), record), key)
 
 
-_KNOWN_DISTRIBUTIONS: Final[Mapping[tuple[Kind, str], str]] = MappingProxyType({
-    ("provider", "graph"): "mailwright-graph",
-    ("provider", "microsoft-graph"): "mailwright-graph",
-    ("provider", "gmail-api"): "mailwright-gmail-api",
-    ("provider", "ses-api"): "mailwright-ses",
-    ("provider", "postmark-api"): "mailwright-postmark",
-    ("auth", "aws"): "mailwright-ses",
-    ("auth", "postmark-token"): "mailwright-postmark",
-    ("queue", "postgresql"): "mailwright-pgqueuer",
-    ("queue", "postgres"): "mailwright-pgqueuer",
-    ("queue", "amqp"): "mailwright-taskiq",
-    ("queue", "amqps"): "mailwright-taskiq",
-})  # fmt: skip
+def _itself(plugin: object) -> object:
+    return plugin
 
 
 def _guarded(record: Any, info: PluginInfo) -> Any:
@@ -478,10 +285,10 @@ def _guarded(record: Any, info: PluginInfo) -> Any:
     return guarded(record, f"plugin {info.name} ({info.distribution} {info.version}".rstrip() + ")")
 
 
-def _install_hint(kind: Kind, name: str) -> str:
-    """Only distributions of our own are ever recommended: a document must not choose what a user installs."""
-    known = _KNOWN_DISTRIBUTIONS.get((kind, name))
-    return f" (pip install {known})" if known else ""
+def _words(value: str | None) -> frozenset[str] | None:
+    if value is None:
+        return None
+    return frozenset(canonical(word.strip()) for word in value.split(",") if word.strip())
 
 
 _handed_in: list[Any] = []

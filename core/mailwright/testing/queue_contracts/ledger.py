@@ -1,81 +1,21 @@
-"""Contracts of outbox engines: subclass one, say how to open yours, and get the tests that every engine must pass.
-
-from mailwright.testing.queue_contracts import LedgerContract
-
-class TestMine(LedgerContract):
-    async def open_ledger(self, clock):
-        return await MyLedger.open(..., clock)      # an empty one; called once a test
-"""
+"""Contract of ledgers: who has a job, what operators change, what is kept and for how long."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from attrs import evolve
 
 from mailwright.errors import LeaseLost
-from mailwright.spi import ASKED, Claim, Clock, Dispatcher, Job, Ledger, Selection, SharingLedger, Suppression, Verdict
-
-_START = datetime(2026, 1, 2, tzinfo=UTC)
-
-
-class TestClock:
-    """Time that passes when it is told to."""
-
-    __test__ = False
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        """Wall time."""
-        return _START + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        """Seconds."""
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        """Let it pass."""
-        self.seconds += seconds
-        await asyncio.sleep(0)
+from mailwright.spi import ASKED, Claim, Ledger, Selection, Suppression, Verdict
+from mailwright.testing.queue_contracts.opened import TestClock, job
+from mailwright.testing.queue_contracts.sharing import SharingLaws
 
 
-def job(number: int = 1, **changes: Any) -> Job:
-    """A row for tests, due at once."""
-    moment = _START.timestamp()
-    values: dict[str, Any] = {
-        "id": f"{number:026x}", "message_id": f"<{number}@example.org>", "connection": "support", "payload": b"{}",
-        "result": b"[]", "run_at": moment, "created": moment, "updated": moment,
-    }  # fmt: skip
-    return Job(**(values | changes))
-
-
-class LedgerContract:
+class LedgerContract(SharingLaws):
     """For ledgers. `open_ledger` is called once a test, and gives an empty one; time is `clock`'s if it is told."""
-
-    async def open_ledger(self, clock: Clock) -> Ledger:
-        """Open an empty ledger whose time is `clock`."""
-        raise NotImplementedError
-
-    def run(self, law: Callable[[Ledger, TestClock], Awaitable[None]]) -> None:
-        """Run one test on a loop of its own."""
-
-        async def whole() -> None:
-            clock = TestClock()
-            async with asyncio.timeout(30):
-                ledger = await self.open_ledger(clock)
-                try:
-                    await law(ledger, clock)
-                finally:
-                    await ledger.aclose()
-                    await ledger.aclose()
-
-        asyncio.run(whole())
 
     def test_what_is_stored_can_be_read(self) -> None:
         """All of it, in the order asked for; what is not there is left out."""
@@ -343,89 +283,6 @@ class LedgerContract:
 
         self.run(law)
 
-    def test_rates_hold_for_everybody_who_asks(self) -> None:
-        """GCRA: so many at once, then one every so often."""
-
-        async def law(ledger: Ledger, clock: TestClock) -> None:
-            waits = await asyncio.gather(*(ledger.admit("a", rate=10, burst=3) for _ in range(5)))
-            assert sorted(waits)[:3] == [0, 0, 0]
-            assert all(wait == pytest.approx(0.1, abs=0.01) for wait in sorted(waits)[3:])
-            assert await ledger.admit("b", rate=10, burst=3) == 0
-            clock.seconds += 0.11
-            assert await ledger.admit("a", rate=10, burst=3) == 0
-            assert await ledger.admit("a", rate=10, burst=3) > 0
-            assert await ledger.admit("c", rate=100, burst=1, tokens=20) == 0
-            assert await ledger.admit("c", rate=100, burst=1, tokens=20) == pytest.approx(0.2, abs=0.01)
-
-        self.run(law)
-
-    def test_what_is_due_is_told_without_being_taken(self) -> None:
-        """What a dispatcher announces: no suspects, nothing that waits, nothing in a worker's hands."""
-
-        async def law(ledger: Ledger, clock: TestClock) -> None:
-            sharing = _sharing(ledger)
-            now = clock.now().timestamp()
-            await ledger.add([
-                job(1), job(2, priority=5), job(3, state="scheduled", run_at=now + 60), job(4, state="held"), job(5),
-            ])  # fmt: skip
-            assert list(await sharing.due(limit=2)) == [job(2).id, job(1).id]
-            assert set(await sharing.due(limit=9)) == {job(n).id for n in (1, 2, 5)}
-            (claim,) = await ledger.take(limit=1, lease_s=30)
-            assert set(await sharing.due(limit=9)) == {job(n).id for n in (1, 5)}
-            clock.seconds += 61
-            assert set(await sharing.due(limit=9)) == {job(n).id for n in (1, 2, 3, 5)}
-            for _ in range(2):
-                await ledger.claim(claim.job_id, lease_s=30)
-                clock.seconds += 31
-            assert claim.job_id not in await sharing.due(limit=9)
-
-        self.run(law)
-
-    def test_places_of_an_account_are_shared_and_never_given_twice(self) -> None:
-        """The first has all; a second gets half when the first has let go; by turns where they are too few."""
-
-        async def law(ledger: Ledger, clock: TestClock) -> None:
-            sharing = _sharing(ledger)
-
-            async def ask(holder: str, using: int, wanted: int, most: int = 4) -> int:
-                return await sharing.share("a", holder, using=using, wanted=wanted, most=most, lease_s=30)
-
-            assert await ask("one", 0, 1) == 4
-            assert await ask("two", 0, 9) == 0
-            assert await ask("one", 4, 9) == 2
-            assert await ask("two", 0, 9) == 0  # what is in use is not given away
-            assert await ask("one", 1, 9) == 2
-            assert await ask("two", 0, 9) == 2
-            assert await sharing.share("b", "two", using=0, wanted=1, most=4, lease_s=30) == 4
-            assert await ask("one", 0, 0) == 0
-            assert await ask("two", 2, 9) == 4
-            clock.seconds += 31  # its worker died
-            assert await ask("one", 0, 9) == 4
-            assert await ask("one", 0, 0) == 0
-            had = set()
-            for _ in range(12):
-                clock.seconds += 5
-                now = {name for name in ("x", "y", "z") if await ask(name, 0, 1, most=1)}
-                assert len(now) <= 1
-                had |= now
-            assert had == {"x", "y", "z"}
-
-        self.run(law)
-
-    def test_places_asked_for_at_once_are_given_once(self) -> None:
-        """Ten workers, seven places."""
-
-        async def law(ledger: Ledger, clock: TestClock) -> None:
-            sharing = _sharing(ledger)
-            for _ in range(3):
-                given = await asyncio.gather(
-                    *(sharing.share("a", f"w{n}", using=0, wanted=2, most=7, lease_s=30) for n in range(10))
-                )
-                assert sum(given) <= 7
-            assert sum(given) == 7
-
-        self.run(law)
-
     def test_suppressions_end(self) -> None:
         """And are found whatever the case."""
 
@@ -459,127 +316,3 @@ class LedgerContract:
             assert len(taken) == len({claim.job_id for claim in taken}) == 200
 
         self.run(law)
-
-
-class DispatcherContract:
-    """For dispatchers. `open_engine` is called once a test, and gives an empty ledger and its dispatcher; time is real."""
-
-    async def open_engine(self) -> tuple[Ledger, Dispatcher]:
-        """Open both."""
-        raise NotImplementedError
-
-    def run(self, law: Callable[[Ledger, Dispatcher], Awaitable[None]]) -> None:
-        """Run one test on a loop of its own."""
-
-        async def whole() -> None:
-            async with asyncio.timeout(50):
-                ledger, dispatcher = await self.open_engine()
-                try:
-                    await law(ledger, dispatcher)
-                finally:
-                    await dispatcher.aclose()
-                    await ledger.aclose()
-
-        asyncio.run(whole())
-
-    def test_every_job_put_there_is_run_once_and_no_more_at_a_time_than_asked(self) -> None:
-        """Forty jobs."""
-
-        async def law(ledger: Ledger, dispatcher: Dispatcher) -> None:
-            ran: list[str] = []
-            most, now_running = 0, 0
-            stop = asyncio.Event()
-
-            async def run(claim: Claim) -> None:
-                nonlocal most, now_running
-                now_running += 1
-                most = max(most, now_running)
-                await asyncio.sleep(0.001)
-                await ledger.record(claim, Verdict(state="sent"))
-                now_running -= 1
-                ran.append(claim.job_id)
-                if len(ran) == 40:
-                    stop.set()
-
-            await _put(ledger, dispatcher, [_real(number) for number in range(1, 41)])
-            await dispatcher.work(run, concurrency=4, lease_s=30, stop=stop)
-            assert sorted(ran) == [job(number).id for number in range(1, 41)]
-            assert most <= 4
-
-        self.run(law)
-
-    def test_a_job_comes_again_when_it_is_due_again(self) -> None:
-        """Refused for the moment, then sent."""
-
-        async def law(ledger: Ledger, dispatcher: Dispatcher) -> None:
-            attempts: list[int] = []
-            stop = asyncio.Event()
-
-            async def run(claim: Claim) -> datetime | None:
-                attempts.append(claim.attempt)
-                if claim.attempt == 3:
-                    await ledger.record(claim, Verdict(state="sent"))
-                    stop.set()
-                    return None
-                again = datetime.now(UTC) + timedelta(seconds=0.05)
-                await ledger.record(claim, Verdict(state="queued", run_at=again.timestamp()))
-                return again
-
-            await _put(ledger, dispatcher, [_real(1)])
-            await dispatcher.work(run, concurrency=2, lease_s=30, stop=stop)
-            assert attempts == [1, 2, 3]
-
-        self.run(law)
-
-    def test_stopping_lets_what_is_under_way_end(self) -> None:
-        """And starts nothing new."""
-
-        async def law(ledger: Ledger, dispatcher: Dispatcher) -> None:
-            stop, ended = asyncio.Event(), list[str]()
-
-            async def run(claim: Claim) -> None:
-                stop.set()
-                await asyncio.sleep(0.05)
-                await ledger.record(claim, Verdict(state="sent"))
-                ended.append(claim.job_id)
-
-            await _put(ledger, dispatcher, [_real(number) for number in range(1, 11)])
-            await dispatcher.work(run, concurrency=1, lease_s=30, stop=stop)
-            states = [found.state for found in await ledger.page(Selection(), limit=99)]
-            assert states.count("sent") == len(ended)
-            assert set(states) <= {"sent", "queued"}
-            assert 1 <= len(ended) <= 2
-
-        self.run(law)
-
-    def test_what_is_in_the_ledger_is_found_also_when_nobody_announced_it(self) -> None:
-        """A process died between its commit and its announcement."""
-
-        async def law(ledger: Ledger, dispatcher: Dispatcher) -> None:
-            stop = asyncio.Event()
-
-            async def run(claim: Claim) -> None:
-                await ledger.record(claim, Verdict(state="sent"))
-                stop.set()
-
-            await ledger.add([_real(1)])
-            await dispatcher.work(run, concurrency=2, lease_s=30, stop=stop)
-            assert (await ledger.read([job(1).id]))[0].state == "sent"
-
-        self.run(law)
-
-
-def _sharing(ledger: Ledger) -> SharingLedger:
-    if not isinstance(ledger, SharingLedger):
-        pytest.skip("it has neither due() nor share(): see mailwright.spi.SharingLedger")
-    return ledger
-
-
-def _real(number: int) -> Job:
-    now = datetime.now(UTC).timestamp()
-    return job(number, run_at=now, created=now, updated=now)
-
-
-async def _put(ledger: Ledger, dispatcher: Dispatcher, jobs: list[Job]) -> None:
-    await ledger.add(jobs)
-    await dispatcher.put([(entry.id, datetime.fromtimestamp(entry.run_at, UTC), entry.priority) for entry in jobs])
