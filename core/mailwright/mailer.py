@@ -208,10 +208,11 @@ class Mailer:
             MailwrightError: Before a session was opened: a bad message, document, secret or plugin.
         """
         receipt = await self._sending.send(message, envelope)
-        if not receipt.accepted:
-            cause = failure(receipt)
-            raise SendError(cause.message, receipt=receipt, cause=cause)
-        return receipt
+        for status in receipt.statuses:
+            if status.outcome == "accepted":
+                return receipt
+        cause = failure(receipt)
+        raise SendError(cause.message, receipt=receipt, cause=cause)
 
     def send_sync(self, message: AnyMessage, *, envelope: Envelope | None = None) -> Receipt:
         """`send` for code without an event loop: scripts, Django views, Celery tasks. Safe after a fork.

@@ -15,18 +15,17 @@ class Rate:
     Args:
         limits: Of a connection; without a rate everybody is admitted at once.
         clock: Time.
+
+    Attributes:
+        limited: Whether anybody ever has to wait.
     """
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self._interval_s = 1 / limits.rate if limits.rate else 0.0
         self._tolerance_s = self._interval_s * (limits.burst - 1)
+        self.limited = self._interval_s > 0
         self._clock = clock
         self._due = float("-inf")
-
-    @property
-    def limited(self) -> bool:
-        """Whether anybody ever has to wait."""
-        return self._interval_s > 0
 
     async def admit(self) -> None:
         """Wait for one message's turn."""

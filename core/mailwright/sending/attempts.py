@@ -70,7 +70,7 @@ class Attempts:
             else:
                 report = await self._again(draft, open_for, route, commit)
                 receipt = receipt.merge(report, provider=route.connection.provider, doubtful=receipt.unknown)
-            if receipt.status == "sent" or not (waiting := self._waiting(receipt, route)):
+            if _whole(receipt) or not (waiting := self._waiting(receipt, route)):
                 break
             further = position + 1 < len(routes) and _takes(draft, routes[position + 1])
             if further and not receipt.accepted and not receipt.unknown:
@@ -85,7 +85,7 @@ class Attempts:
                 await self._clock.sleep(report.retry_after_s or BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
             open_for = Envelope(sender=open_for.sender, recipients=tuple(status.address for status in waiting))
         assert receipt is not None
-        if receipt.status != "sent":
+        if not _whole(receipt):
             receipt = explained(receipt, self._registry.provider(route.connection.provider))
         return _with_kept_back(receipt, draft) if draft.kept_back else receipt
 
@@ -144,6 +144,14 @@ def _takes(draft: Draft, route: Route) -> bool:
     except MessageError:
         return False
     return draft.ready is None or not route.composes
+
+
+def _whole(receipt: Receipt) -> bool:
+    """Whether everybody accepted."""
+    for status in receipt.statuses:  # a generator for `all` takes longer
+        if status.outcome != "accepted":
+            return False
+    return bool(receipt.statuses)
 
 
 def _first(report: Report, draft: Draft, route: Route, index: int) -> Receipt:

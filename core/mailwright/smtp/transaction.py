@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import cast
 
 from mailwright.errors import MailwrightError, Stage
 from mailwright.model import Envelope, RecipientStatus, Reply
@@ -145,8 +146,11 @@ class Transaction:
         """A chunk that is not the last is on its way; `chunks` counts those without an answer."""
         self.chunks += 1
 
-    def receive(self, reply: Reply) -> None:
+    def receive(self, reply: Reply) -> bool:
         """Take the next reply.
+
+        Returns:
+            Whether it was the last.
 
         Raises:
             ProtocolError: For a reply that no command asked for, or a code that does not fit.
@@ -163,6 +167,7 @@ class Transaction:
             self._receive_early(reply)
         else:
             raise ProtocolError(f"the server said what nobody asked for: {reply}")
+        return self.state is _DONE
 
     def lost(self, error: MailwrightError) -> None:
         """The session broke: decide what is undecided."""
@@ -177,8 +182,8 @@ class Transaction:
     @property
     def statuses(self) -> tuple[RecipientStatus, ...]:
         """The outcome; every recipient is decided once the state is DONE."""
-        assert all(self._statuses), "asked for the outcome before there was one"
-        return tuple([status for status in self._statuses if status])
+        assert None not in self._statuses, "asked for the outcome before there was one"
+        return tuple(cast("list[RecipientStatus]", self._statuses))
 
     # -- one reply for each command
 
@@ -235,16 +240,18 @@ class Transaction:
         self._refusal(reply, "DATA")
         if self._accepted:
             self.final = reply
-        self._decide_accepted("rejected", "data", reply)
+        self._reject_accepted("data", reply)
         self._finish()
 
     def _receive_final(self, reply: Reply) -> None:
         if reply.code // 100 == 2:
-            self._decide_accepted("accepted", "final", reply)
+            for index in self._accepted:
+                address = self._envelope.recipients[index]
+                self._statuses[index] = RecipientStatus(address=address, outcome="accepted", stage="final", reply=reply)
             self.whole = len(self._accepted) == len(self._statuses)
         else:
             self._refusal(reply, "the final dot")
-            self._decide_accepted("rejected", "final", reply)
+            self._reject_accepted("final", reply)
         if self._accepted:
             self.final = reply
         if self.at_once and reply.code != 421:
@@ -267,7 +274,7 @@ class Transaction:
     def _receive_early(self, reply: Reply) -> None:
         self._refusal(reply, "the body")
         self.final = reply
-        self._decide_accepted("rejected", "body", reply)
+        self._reject_accepted("body", reply)
         self._finish(close=True)
 
     # -- helpers
@@ -293,9 +300,9 @@ class Transaction:
             else:
                 self._finish()
 
-    def _decide_accepted(self, outcome: str, stage: Stage, reply: Reply) -> None:
+    def _reject_accepted(self, stage: Stage, reply: Reply) -> None:
         for index in self._accepted:
-            self._decide(index, outcome, stage, reply)
+            self._decide(index, "rejected", stage, reply)
 
     def _decide(
         self, index: int, outcome: str, stage: Stage, reply: Reply | None, *, permanent: bool | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mailwright.smtp import DotStuffer, State, Transaction, closed
@@ -48,6 +48,7 @@ class Exchange:
 
     Attributes:
         octets: Of the body on the wire.
+        receive: Takes the next answer; tells whether it was the last.
     """
 
     def __init__(
@@ -75,18 +76,15 @@ class Exchange:
         self._abandoned: Callable[[], None] | None = None
         self._broken: Exception | None = None
         self._shown = _wire.isEnabledFor(logging.DEBUG)
-        self._started = self._asked = time.perf_counter()
+        self.receive = self._receive_and_show if self._shown else transaction.receive
+        self._started = self._asked = perf_counter()
         self.octets = 0
 
     @property
-    def envelope_ms(self) -> int:
-        """From MAIL to the last answer before the body."""
-        return round((self._asked - self._started) * 1000)
-
-    @property
-    def message_ms(self) -> int:
-        """From the body's first octet until now."""
-        return round((time.perf_counter() - self._asked) * 1000) if self.octets else 0
+    def times_ms(self) -> tuple[int, int]:
+        """Milliseconds from MAIL to the last answer before the body, and from the body's first octet until now."""
+        asked = self._asked
+        return round((asked - self._started) * 1000), round((perf_counter() - asked) * 1000) if self.octets else 0
 
     # -- for the protocol
 
@@ -95,13 +93,9 @@ class Exchange:
         """Whether the session ends with it."""
         return self.transaction.close
 
-    def receive(self, reply: Reply) -> bool:
-        """Take the next answer; whether it was the last."""
-        if self._shown:
-            _wire.debug("S: %s %s", reply.code, reply.enhanced or "")
-        transaction = self.transaction
-        transaction.receive(reply)
-        return transaction.state is _DONE
+    def _receive_and_show(self, reply: Reply) -> bool:
+        _wire.debug("S: %s %s", reply.code, reply.enhanced or "")
+        return self.transaction.receive(reply)
 
     def advance(self) -> None:
         """Ask on; a short body and a lone dot need nobody; another body is for the task."""
@@ -164,7 +158,7 @@ class Exchange:
         if self._broken is not None:
             raise self._broken
         if transaction.state is _BODY:
-            self._asked = time.perf_counter()
+            self._asked = perf_counter()
             if transaction.chunking:
                 await self._chunks(commit)
             else:
@@ -182,7 +176,7 @@ class Exchange:
         self._protocol.ask(self)
         self._protocol.write_soon(b"%bBDAT %d LAST\r\n%bRSET\r\n" % (self.begin(), len(octets), octets))
         self.transaction.dot_sent()
-        self._asked = time.perf_counter()
+        self._asked = perf_counter()
         async with asyncio.timeout_at(self._until):
             await self._ended()
 
@@ -211,7 +205,7 @@ class Exchange:
 
     def _short_body(self) -> None:
         """The whole of it, in one write."""
-        self._asked = time.perf_counter()
+        self._asked = perf_counter()
         try:
             octets = bytes(self._composed)
         except Exception as error:  # noqa: BLE001 - an attachment that changed, a plugin's mistake: for the task

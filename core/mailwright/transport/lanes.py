@@ -194,7 +194,7 @@ class Lanes:
         assert session is not None
         if session.spent(self._per_session):
             return b""
-        if session.shares(submission):
+        if submission.may_repeat and session.shares(submission):
             self._users[session] = 1
             self._invite(session)
             return b""
@@ -234,7 +234,7 @@ class Lanes:
             if not self._waiting:
                 return
             first = self._waiting[0].submission
-            if not session.shares(first):
+            if not (first.may_repeat and session.shares(first)):
                 return
             self._users[session] += 1
             session.sent += 1

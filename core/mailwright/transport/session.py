@@ -137,8 +137,7 @@ class Session:
     def shares(self, submission: Submission) -> bool:
         """Whether whole messages may follow this one before it is answered, and whether it may be one of them."""
         return (
-            submission.may_repeat
-            and len(submission.envelope.recipients) == 1
+            len(submission.envelope.recipients) == 1
             and self._pipelining
             and self._chunking
             and submission.composed.size <= CHUNK
@@ -278,14 +277,16 @@ class Session:
 
     def _report(self, exchange: Exchange, error: MailwrightError | None) -> Report:
         transaction = exchange.transaction
+        envelope_ms, message_ms = exchange.times_ms
+        final = transaction.final
         return Report(
             statuses=transaction.statuses,
-            final=transaction.final,
+            final=final,
             error=error,
-            server_id=server_id(transaction.final),
+            server_id=server_id(final),
             ehlo=self.ehlo,
-            envelope_ms=exchange.envelope_ms,
-            message_ms=exchange.message_ms,
+            envelope_ms=envelope_ms,
+            message_ms=message_ms,
             wire_size=exchange.octets,
         )
 

@@ -21,8 +21,9 @@ class Asked(Protocol):
         """Whether the session ends with it."""
         ...
 
-    def receive(self, reply: Reply) -> bool:
-        """Take the next answer; whether it was the last. Raises `ProtocolError` for one that does not fit."""
+    @property
+    def receive(self) -> Callable[[Reply], bool]:
+        """Takes the next answer; tells whether it was the last. Raises `ProtocolError` for one that does not fit."""
         ...
 
     def advance(self) -> None:
@@ -146,7 +147,8 @@ class WireProtocol(asyncio.BufferedProtocol):
         if not self._asked or self._asked[0] is not one:
             return
         self._limit_s, self._until = limit_s, until
-        self._watch.set(min(self._loop.time() + limit_s, until))
+        due = self._loop.time() + limit_s
+        self._watch.set(min(until, due))
 
     def rest(self, limit_s: float, leave: Callable[[], None]) -> None:
         """Call `leave` after `limit_s` seconds without work."""
