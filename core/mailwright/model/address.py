@@ -26,9 +26,9 @@ from mailwright.errors import AddressError
 from mailwright.model.text import FORBIDDEN_CONTROL, SURROGATE
 
 _ATEXT: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
-_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_PLAIN: Final = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*@{_LABEL}(?:\.{_LABEL})*")
+_LABEL: Final = r"[A-Za-z0-9][A-Za-z0-9-]{0,62}+(?<!-)"
+_DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+")
+_PLAIN: Final = re.compile(rf"(?=[^@]{{1,64}}+@){_ATEXT}++(?:\.{_ATEXT}++)*+@{_LABEL}(?:\.{_LABEL})*+")
 _LOCAL_ATOM: Final = re.compile(r"[^\s\x00-\x1f\x7f()<>\[\]:;@\\,.\"]+(?:\.[^\s\x00-\x1f\x7f()<>\[\]:;@\\,.\"]+)*")
 _QUOTED: Final = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"')
 _LITERAL: Final = re.compile(r"\[[!-Z^-~]+\]")
@@ -60,7 +60,7 @@ class Address:
         if not isinstance(email, str) or not isinstance(self.name, str):
             msg = f"an address is text, not {type(email if not isinstance(email, str) else self.name).__name__}"
             raise AddressError(msg)
-        if not (len(email) <= MAX_ADDRESS and email.find("@") <= MAX_LOCAL and _PLAIN.fullmatch(email)):
+        if len(email) > MAX_ADDRESS or not _PLAIN.fullmatch(email):
             object.__setattr__(self, "email", _normalise(email, allow_literals=self.allow_literals))
         if self.name and not self.name.isprintable():
             _check_name(self.name)
@@ -145,6 +145,13 @@ def addresses(value: AnyAddresses) -> tuple[Address, ...]:
         else:
             found.extend(Address.parse_list(item))
     return tuple(found)
+
+
+def bare(email: str) -> str:
+    """The email of an `Address`, without making one."""
+    if isinstance(email, str) and len(email) <= MAX_ADDRESS and _PLAIN.fullmatch(email):
+        return email
+    return Address(email).email
 
 
 def one_address(name: str, value: AnyAddresses) -> Address | None:
