@@ -8,11 +8,7 @@ def closed(message: bytes, following: bytes = b"") -> bytes:
     stuffed = message.replace(b"\n.", b"\n..")
     if stuffed.startswith(b"."):
         stuffed = b"." + stuffed
-    return (
-        b"%b.\r\n%b" % (stuffed, following)
-        if stuffed.endswith(b"\n") or not stuffed
-        else b"%b\r\n.\r\n%b" % (stuffed, following)
-    )
+    return b"".join((stuffed, b".\r\n" if stuffed.endswith(b"\n") or not stuffed else b"\r\n.\r\n", following))
 
 
 class DotStuffer:

@@ -78,6 +78,16 @@ class Transaction:
         untouched: The server took no notice of it: no answer, or 421 to MAIL. Another session may try it at once.
     """
 
+    state = _ASKING
+    close = False
+    chunks = 0
+    final: Reply | None = None
+    whole = False
+    untouched = True
+    _asked = 0
+    _answered = 0
+    _ended = False
+
     def __init__(
         self,
         envelope: Envelope,
@@ -88,27 +98,18 @@ class Transaction:
         chunking: bool = False,
         at_once: bool = False,
     ) -> None:
-        self._envelope = envelope
-        self._statuses: list[RecipientStatus | None] = [None] * len(envelope.recipients)
+        self._recipients = envelope.recipients
+        self._statuses: list[RecipientStatus | None] = [None] * len(self._recipients)
         self._accepted: dict[int, Reply] = {}
         self._pipelining = pipelining
+        self._in_step = not pipelining
         commands = self._commands = [mail_from(envelope.sender, mail_parameters)]
-        for address in envelope.recipients:
+        for address in self._recipients:
             commands.append(rcpt_to(address, rcpt_parameters(address)))  # noqa: PERF401 - a comprehension is a call more
         if not chunking:
             commands.append(b"DATA\r\n")
         self.chunking = chunking
         self.at_once = at_once
-        self.chunks = 0
-        self._asked = 0
-        self._answered = 0
-        self.final: Reply | None = None
-        self.whole = False
-        self.untouched = True
-        self._in_step = not pipelining
-        self._ended = False
-        self.state = _ASKING
-        self.close = False
 
     @property
     def dirty(self) -> bool:
@@ -246,7 +247,7 @@ class Transaction:
     def _receive_final(self, reply: Reply) -> None:
         if reply.code // 100 == 2:
             for index in self._accepted:
-                address = self._envelope.recipients[index]
+                address = self._recipients[index]
                 self._statuses[index] = RecipientStatus(address=address, outcome="accepted", stage="final", reply=reply)
             self.whole = len(self._accepted) == len(self._statuses)
         else:
@@ -310,7 +311,7 @@ class Transaction:
         if outcome == "rejected" and permanent is None:
             permanent = reply is not None and reply.permanent
         self._statuses[index] = RecipientStatus(
-            address=self._envelope.recipients[index],
+            address=self._recipients[index],
             outcome=outcome,  # type: ignore[arg-type]
             permanent=permanent if outcome == "rejected" else None,
             stage=stage,
