@@ -12,7 +12,7 @@ import pytest
 
 from mailwright import Connection, Envelope, Message
 from mailwright.model import Limits, Report, SmtpEndpoint, Timeouts
-from mailwright.spi import Settings, Submission
+from mailwright.spi import Settings, Submission, no_commit
 from mailwright.system import SystemClock
 from mailwright.testing import Fault, ScriptedServer
 from mailwright.transport import SmtpTransport
@@ -48,8 +48,8 @@ def submission(composed: Octets, *recipients: str, commits: list[int] | None = N
     told = recipients or ("a@x.org",)
 
     async def commit() -> None:
-        if commits is not None:
-            commits.append(1)
+        assert commits is not None
+        commits.append(1)
 
     return Submission(
         composed=composed,  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def submission(composed: Octets, *recipients: str, commits: list[int] | None = N
         envelope=Envelope(sender="me@x.org", recipients=told),
         idempotency_key="1",
         deadline=SystemClock().monotonic() + 60,
-        commit=commit,
+        commit=no_commit if commits is None else commit,
     )
 
 

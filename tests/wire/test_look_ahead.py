@@ -15,7 +15,7 @@ from mailwright import Connection, Envelope, Message
 from mailwright.mime import compose
 from mailwright.model import Limits, Report, SmtpEndpoint, Timeouts
 from mailwright.smtp import Transaction
-from mailwright.spi import Settings, Submission
+from mailwright.spi import Settings, Submission, no_commit
 from mailwright.system import SystemClock
 from mailwright.testing import Fault, ScriptedServer
 from mailwright.transport import SmtpTransport
@@ -40,7 +40,7 @@ def letter(number: int, *recipients: str, size: int = 10) -> Submission:
         envelope=Envelope(sender="me@x.org", recipients=told),
         idempotency_key=str(number),
         deadline=SystemClock().monotonic() + 60,
-        commit=commit,
+        commit=no_commit if number % 3 else commit,  # the body is written by the protocol, or by the message's task
     )
 
 
@@ -77,6 +77,24 @@ async def test_one_round_trip_a_message() -> None:
         assert (sender.counters.sessions, sender.counters.messages, sender.counters.ahead) == (1, 20, 19)
         assert b"\r\n.\r\nMAIL FROM:<me@x.org>" in bytes(server.sessions[0].received)
         assert [message.rcpt_to for message in server.messages] == [(f"r{number}@x.org",) for number in range(20)]
+
+
+async def test_whoever_comes_while_an_answer_is_awaited_need_not_wait_for_it() -> None:
+    """Too late to ride behind the final dot, its commands still go out before the answer: a round trip is saved."""
+    async with ScriptedServer(faults=[Fault(stage="final", kind="accept-hang", times=1)]) as server:
+        sender = transport(server, timeouts=IMPATIENT)
+        first = asyncio.create_task(sender.deliver(letter(1)))
+        async with asyncio.timeout(10):
+            while not server.sessions or b"\r\n.\r\n" not in server.sessions[0].received:
+                await asyncio.sleep(0)
+            second = asyncio.create_task(sender.deliver(letter(2)))
+            while b"RCPT TO:<r2@x.org>" not in server.sessions[0].received:
+                await asyncio.sleep(0)
+        assert not first.done()
+        assert [outcome(await task) for task in (first, second)] == ["unknown", "accepted"]
+        assert (sender.counters.sessions, sender.counters.ahead) == (2, 1)
+        await sender.aclose()
+        assert numbers(server) == {"n1": 1, "n2": 1}
 
 
 async def test_without_pipelining_nothing_rides() -> None:

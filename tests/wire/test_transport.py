@@ -58,17 +58,12 @@ def submission(*recipients: str, text: str = "Hello\r\n.dot\r\n", **changes: Any
         message_id="<1@x.org>",
         date=datetime(2026, 1, 2, tzinfo=UTC),
     )
-
-    async def commit() -> None:
-        pass
-
     found = Submission(
         composed=compose(message, token=lambda: "0" * 32),
         message=message,
         envelope=Envelope(sender="me@x.org", recipients=recipients or ("a@x.org",)),
         idempotency_key="1",
         deadline=SystemClock().monotonic() + 60,
-        commit=commit,
     )
     return evolve(found, **changes)
 

@@ -19,7 +19,7 @@ from mailwright.errors import AuthError, MailwrightError
 from mailwright.mime import compose
 from mailwright.model import Dsn, Limits, Report, SmtpEndpoint, Timeouts
 from mailwright.sasl import passwords
-from mailwright.spi import SaslMechanism, SaslOffer, Settings, Submission
+from mailwright.spi import SaslMechanism, SaslOffer, Settings, Submission, no_commit
 from mailwright.system import SystemClock
 from mailwright.testing import Fault, ScriptedServer
 from mailwright.testing.smtp_session import ServerSession
@@ -61,8 +61,8 @@ def submission(*recipients: str, commits: list[int] | None = None, **options: An
     )  # fmt: skip
 
     async def commit() -> None:
-        if commits is not None:
-            commits.append(1)
+        assert commits is not None
+        commits.append(1)
 
     return Submission(
         composed=compose(message, token=lambda: "0" * 32),
@@ -70,7 +70,7 @@ def submission(*recipients: str, commits: list[int] | None = None, **options: An
         envelope=Envelope(sender="me@x.org", recipients=recipients or ("a@x.org",)),
         idempotency_key="1",
         deadline=SystemClock().monotonic() + 60,
-        commit=commit,
+        commit=no_commit if commits is None else commit,
     )
 
 

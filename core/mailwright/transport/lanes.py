@@ -30,13 +30,14 @@ class Lane:
         session: One that is open; None: open one.
         started: The transaction of this very message, whose commands are on the wire already.
         shared: Whether the session is others', too: write the whole message at once.
-        passed: It is the next message's, whose commands ride behind this one's last octet: do not `leave` it.
+        heir: The next message's transaction, whose commands ride behind this one's last octet: the lane is its, now; do
+            not `leave` it.
     """
 
     session: Session | None = None
     started: Exchange | None = None
     shared: bool = False
-    passed: bool = False
+    heir: Exchange | None = None
 
 
 @define(eq=False)
@@ -77,6 +78,7 @@ class Lanes:
         self._idle: list[Session] = []
         self._waiting: deque[_Waiter] = deque()
         self._begun: set[_Waiter] = set()
+        self._ending: dict[Session, Lane] = {}
         self._users: dict[Session, int] = {}
         self._at_rest = asyncio.Event()
         self._at_rest.set()
@@ -103,6 +105,8 @@ class Lanes:
             return Lane(self._rested())
         waiter = _Waiter(submission, until, asyncio.get_running_loop().create_future())
         (self._waiting.appendleft if again else self._waiting.append)(waiter)
+        if self._ending:
+            self._join()
         for session in self._users:
             self._invite(session)
         if until < self._first_due:
@@ -148,20 +152,24 @@ class Lanes:
         if session is not None and started is not None:
             # Without the body nothing is delivered, so hang up; but not on the message before this one.
             if session.is_behind(started):
-                started.abandon(lambda: self._hang_up(lane))
+                started.abandon(lambda: self.hang_up(lane))
             else:
-                self._hang_up(lane)
+                self.hang_up(lane)
         elif session is not None and lane.shared:
             if self.part(session):
                 self.leave(session)
         else:
             self.leave(session)
 
-    def _hang_up(self, lane: Lane) -> None:
-        assert lane.session is not None
-        lane.session.abort()
-        if not lane.passed:
+    def hang_up(self, lane: Lane) -> None:
+        """Whose lane it was has gone: end the session, unless the next message has begun to use it."""
+        session, heir = lane.session, lane.heir
+        assert session is not None
+        if heir is None:
+            session.abort()
             self.leave(None)
+        elif session.is_behind(heir):
+            session.abort()
 
     def _rested(self) -> Session | None:
         """The session used last that is still good; what the server closed, or we, is forgotten."""
@@ -198,14 +206,25 @@ class Lanes:
             self._users[session] = 1
             self._invite(session)
             return b""
-        commands = self._begin(session)
-        if commands:
-            lane.passed = True
-            self.ahead += 1
+        if not (commands := self._begin(session, lane)):
+            self._ending[session] = lane
         return commands
 
-    def _begin(self, session: Session) -> bytes:
-        """Commands of the message that waits longest, begun on its behalf; none where it has to do that by itself."""
+    def _join(self) -> None:
+        """Whoever came too late to ride behind a last octet may still be said before its answer is there."""
+        while self._waiting and self._ending:
+            session = next(iter(self._ending))
+            lane = self._ending.pop(session)
+            if session.in_step and (commands := self._begin(session, lane)):
+                session.ask(commands)
+
+    def _begin(self, session: Session, before: Lane | None = None) -> bytes:
+        """Commands of the message that waits longest, begun on its behalf; none where it has to do that by itself.
+
+        Args:
+            session: Where.
+            before: Of the message before it, if that one is not over yet.
+        """
         self._forget_the_gone()
         if not self._waiting:
             return b""
@@ -219,7 +238,14 @@ class Lanes:
         first.begun = lane
         self._begun.add(first)
         exchange.wakes(first.turn, lane)
+        if before is not None:
+            before.heir = exchange
+            self.ahead += 1
         return exchange.begin()
+
+    def forget(self, session: Session) -> None:
+        """It is about to close: nobody may ride on it."""
+        self._ending.pop(session, None)
 
     # -- together on a session
 
@@ -258,6 +284,8 @@ class Lanes:
         Args:
             session: Good for another message; None: there is none any more.
         """
+        if session is not None:
+            self._ending.pop(session, None)
         self._forget_the_gone()
         if self._waiting:
             if session is not None and (commands := self._begin(session)):

@@ -117,7 +117,7 @@ class SmtpTransport:
         if session is not None:
             if started is not None and (settled := session.settled(started)) is not None:
                 self._messages += 1
-                if not lane.passed:
+                if lane.heir is None:
                     await self._pass_on(lane, session)
                 return settled
             report, noticed = await self._through(session, lane, submission, commit, until)
@@ -176,17 +176,16 @@ class SmtpTransport:
             session.spoil()
             if not self._lanes.part(session):
                 return
-        session.abort()
-        if not lane.passed:
-            self._lanes.leave(None)
+        self._lanes.hang_up(lane)
 
     async def _pass_on(self, lane: Lane, session: Session) -> None:
         """To whoever is next; a session that is of no more use is closed first."""
-        if lane.passed or (self._lanes.shares(session) and not self._lanes.part(session)):
+        if lane.heir is not None or (self._lanes.shares(session) and not self._lanes.part(session)):
             return
         if not self._closed and session.usable and not session.spent(self._limits.messages_per_session):
             self._lanes.leave(session)
             return
+        self._lanes.forget(session)
         try:
             await session.aclose()
         finally:

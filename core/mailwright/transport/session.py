@@ -80,6 +80,11 @@ class Session:
         """Whether the connection stands; answers of a message under way may be waiting."""
         return self._protocol.alive
 
+    @property
+    def in_step(self) -> bool:
+        """Whether the connection stands, and every answer so far belonged to a command."""
+        return self._protocol.in_step and not self._spoilt
+
     def rest(self, limit_s: float) -> None:
         """Wait for the next message for at most `limit_s`, then say goodbye."""
         self._protocol.rest(limit_s, self._leave)
