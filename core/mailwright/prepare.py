@@ -124,18 +124,19 @@ def _check_size(size: int, max_bytes: int | None) -> None:
 
 def new_message_id(domain: str, entropy: Entropy) -> str:
     """The author's domain and 128 random bits."""
-    return f"<{entropy.token()}@{domain.strip('[]').replace(':', '.')}>"
+    if domain[:1] == "[":
+        domain = domain.strip("[]").replace(":", ".")
+    return f"<{entropy.token()}@{domain}>"
 
 
 def stamp(message: Message, *, clock: Clock, entropy: Entropy) -> Message:
     """Fix Date and Message-ID where the message has none."""
-    changes: dict[str, object] = {}
-    if message.date is None:
-        changes["date"] = clock.now()
-    if message.message_id is None:
-        domain = message.from_.domain if message.from_ else "localhost"
-        changes["message_id"] = new_message_id(domain, entropy)
-    return message.with_checked(**changes) if changes else message
+    date, message_id = message.date, message.message_id
+    if date is not None and message_id is not None:
+        return message
+    if message_id is None:
+        message_id = new_message_id(message.from_.domain if message.from_ else "localhost", entropy)
+    return message.with_checked(date=date or clock.now(), message_id=message_id)
 
 
 async def prepare(

@@ -55,13 +55,13 @@ def compose(
         raise MessageError(msg)
     root = _tree(message, token, eight_bit="8bitmime" in abilities, binary="binarymime" in abilities)
     fields = _fields(message, bcc=bcc)
+    needs = needs_of(root)
     if isinstance(root, Leaf):
         boundary = ""
         fields += root.fields
     else:
         boundary = _fresh_boundary(root, token)
-        fields += multipart_fields(root, boundary)
-    needs = needs_of(root)
+        fields += multipart_fields(root, boundary, needs)
     head = header_block(fields)
     if not head.isascii():
         _check_smtputf8(message, head.decode(), bcc=bcc)
@@ -211,11 +211,11 @@ def _text_fields(subtype: str, parameter: str, encoding: Encoding) -> tuple[str,
 
 
 def _fresh_boundary(root: Multi, token: Callable[[], str]) -> str:
-    bodies = list(verbatim_bodies(root))
+    bodies = verbatim_bodies(root)
     for _ in range(_TRIES):
         fresh = token()
         needle = fresh.encode()
-        if not any(needle in body for body in bodies):
+        if not [body for body in bodies if needle in body]:
             return fresh
     msg = f"attachments: every one of {_TRIES} boundaries occurs in the parts; the source of randomness is broken"
     raise MessageError(msg)

@@ -92,7 +92,7 @@ def unstructured(name: str, text: str, *, longest: int = WIDTH - 1) -> str:
 def mailboxes(name: str, addresses: Sequence[Address]) -> str:
     """A field of mailboxes separated by commas, folded between them and between the words of a name."""
     found = [_mailbox(address.name, address.email) for address in addresses]
-    line = f"{name}: {', '.join([' '.join(tokens) for tokens in found])}"
+    line = f"{name}: {' '.join(found[0]) if len(found) == 1 else ', '.join(map(' '.join, found))}"
     if len(line) <= WIDTH:
         return line
     tokens: list[str] = []
@@ -123,19 +123,22 @@ def _mailbox(name: str, email: str) -> list[str]:
 
 def date_time(moment: datetime) -> str:
     """``Mon, 02 Nov 2026 15:04:05 +0100`` (RFC 5322 §3.3), whatever the locale."""
-    if moment.tzinfo is UTC:
-        zone = "+0000"
-    else:
-        minutes, rest = divmod(moment.utcoffset() or _NO_OFFSET, _MINUTE)
-        if rest:  # a zone of odd seconds cannot be written
-            try:
-                return date_time(moment.astimezone(UTC))
-            except OverflowError:
-                msg = f"date: {moment.isoformat()} is not in the years 1 to 9999 in UTC"
-                raise MessageError(msg) from None
-        zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
+    zone = _zone(moment.utcoffset() or _NO_OFFSET)
+    if zone is None:
+        try:
+            return date_time(moment.astimezone(UTC))
+        except OverflowError:
+            msg = f"date: {moment.isoformat()} is not in the years 1 to 9999 in UTC"
+            raise MessageError(msg) from None
     day = _day(moment.toordinal())
     return f"{day} {_TWO[moment.hour]}:{_TWO[moment.minute]}:{_TWO[moment.second]} {zone}"
+
+
+@lru_cache(maxsize=64)
+def _zone(offset: timedelta) -> str | None:
+    """``+0100``; None for one of odd seconds, which cannot be written."""
+    minutes, rest = divmod(offset, _MINUTE)
+    return None if rest else f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}"
 
 
 @lru_cache(maxsize=16)
@@ -152,10 +155,11 @@ def header_block(fields: Sequence[str]) -> bytes:
     """
     text = "\r\n".join(fields)
     block = text.encode()
-    # Mostly no field is folded: then the only CR and LF are those just written.
-    ends = len(fields) - 1
-    flat = text.count("\n") == ends == text.count("\r") and min(fields) > "!" and len(block) <= MAX_LINE
-    if not flat or "\0" in text:
+    # Mostly the only CR and LF are those between fields and those of folds, and no line begins with more than a fold's blank.
+    pieces = text.split("\r\n ")
+    ends = len(fields) + len(pieces) - 2
+    sound = text.count("\n") == ends == text.count("\r") and min(fields) > "!" and min(pieces) > "!"
+    if not sound or len(block) > MAX_LINE or "\0" in text:
         check_block(block, fields=len(fields))
     return block
 

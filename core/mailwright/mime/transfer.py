@@ -32,6 +32,7 @@ _SPLIT: Final = struct.Struct("76s" * 768 + "0s")  # the empty last piece makes 
 _AS_IT_IS: Final = bytes((0x09, 0x0A, *range(0x20, 0x7F)))
 ESCAPE: Final = tuple(b"=%02X" % octet for octet in range(256))
 _LATIN: Final = tuple(b"".join([ESCAPE[octet] for octet in chr(code).encode()]) for code in range(256))
+_CR: Final = 0x0D
 _EQUALS: Final = 0x3D
 _QP_LINE: Final = 76
 _BLANKS: Final = (b" ", b"\t")
@@ -40,13 +41,6 @@ _BLANKS: Final = (b" ", b"\t")
 def unified(text: str) -> str:
     """The text with bare line feeds, whatever line ends it has."""
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
-def longest_line(data: bytes) -> int:
-    """Octets of the longest line, without its line end; data with bare line feeds."""
-    if len(data) <= _SOFT:
-        return len(data)
-    return max(map(len, data.split(b"\n")))
 
 
 def encode_text(text: str, *, eight_bit: bool = False) -> tuple[Encoding, bytes, int]:
@@ -64,35 +58,38 @@ def encode_text(text: str, *, eight_bit: bool = False) -> tuple[Encoding, bytes,
     """
     if text.isascii():
         data = text.encode()
-        if data.isascii() and longest_line(data) <= _SOFT:
-            return "7bit", _crlf(data), len(data)
+        lines = data.split(b"\n")
+        if data.isascii() and max(map(len, lines)) <= _SOFT:
+            return "7bit", _crlf(data, lines), len(data)
     elif eight_bit:
         data = text.encode()
-        if longest_line(data) <= MAX_LINE:
-            return "8bit", _crlf(data), len(data)
+        lines = data.split(b"\n")
+        if max(map(len, lines)) <= MAX_LINE:
+            return "8bit", _crlf(data, lines), len(data)
     try:
         data, escapes = text.encode("latin-1"), _LATIN  # half the time: one octet for each letter to escape
     except UnicodeEncodeError:
         data, escapes = text.encode(), ESCAPE
     escaped = data.translate(None, _AS_IT_IS)
-    in_utf8 = len(escaped.decode("latin-1").encode()) if escapes is _LATIN else len(escaped)
+    in_utf8 = len(escaped) if escapes is ESCAPE or escaped.isascii() else len(escaped.decode("latin-1").encode())
     size = len(data) - len(escaped) + in_utf8
     # Quoted-printable makes three octets of one: with more than a sixth of them to escape base64 is shorter.
     if in_utf8 * 6 > size:
-        return "base64", base64_lines(_crlf(text.encode()))[:-2], size
-    return "quoted-printable", _quoted_printable(data, escaped, escapes), size
+        data = text.encode()
+        return "base64", base64_lines(_crlf(data, data.split(b"\n")))[:-2], size
+    return "quoted-printable", _quoted_printable(_escaped(data, escaped, escapes)), size
 
 
-def _crlf(data: bytes) -> bytes:
+def _crlf(data: bytes, lines: list[bytes]) -> bytes:
     """The octets on the wire. The last look at what travels as it is: no NUL, no bare CR, and so no bare LF either."""
-    if b"\r" in data or b"\0" in data:
+    if _CR in data or 0 in data:
         msg = "NUL or a bare CR in a text; the message is refused"
         raise MessageError(msg)
-    return data.replace(b"\n", b"\r\n")
+    return b"\r\n".join(lines)
 
 
-def _quoted_printable(data: bytes, escaped: bytes, escapes: tuple[bytes, ...]) -> bytes:
-    """Quoted-printable (RFC 2045 §6.7), lines of at most 76 octets.
+def _escaped(data: bytes, escaped: bytes, escapes: tuple[bytes, ...]) -> bytes:
+    """Every octet of `escaped` as quoted-printable writes it.
 
     A text in one language escapes few different octets. Then replacing these one after another and cutting the long
     lines takes no longer than `binascii.b2a_qp`, and a third of that where lines are short.
@@ -103,25 +100,31 @@ def _quoted_printable(data: bytes, escaped: bytes, escapes: tuple[bytes, ...]) -
         octet = escaped[:1]
         data = data.replace(octet, escapes[escaped[0]])
         escaped = escaped.translate(None, octet)
+    return data
+
+
+def _quoted_printable(data: bytes) -> bytes:
+    """Quoted-printable (RFC 2045 §6.7), lines of at most 76 octets."""
     given = data.split(b"\n")
     if [*map(bytes.rstrip, given)] != given:  # a blank at a line's end is encoded, so that no relay strips it
         given = [line[:-1] + ESCAPE[line[-1]] if line.endswith(_BLANKS) else line for line in given]
+    return b"\r\n".join([line if len(line) <= _QP_LINE else _cut(line) for line in given])
+
+
+def _cut(line: bytes) -> bytes:
+    """Lines of at most 76 octets, an equals sign behind each but the last, none of them in an escape."""
     lines: list[bytes] = []
-    for line in given:
-        start, last = 0, len(line) - _QP_LINE
-        if last <= 0:
-            lines.append(line)
-            continue
-        while start < last:
-            stop = start + _QP_LINE - 1
-            if line[stop - 1] == _EQUALS:  # not inside an escape
-                stop -= 1
-            elif line[stop - 2] == _EQUALS:
-                stop -= 2
-            lines.append(line[start:stop] + b"=")
-            start = stop
-        lines.append(line[start:])
-    return b"\r\n".join(lines)
+    start, last = 0, len(line) - _QP_LINE
+    while start < last:
+        stop = start + _QP_LINE - 1
+        if line[stop - 1] == _EQUALS:
+            stop -= 1
+        elif line[stop - 2] == _EQUALS:
+            stop -= 2
+        lines.append(line[start:stop])
+        start = stop
+    lines.append(line[start:])
+    return b"=\r\n".join(lines)
 
 
 def base64_lines(data: bytes | memoryview) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, TypeAlias, cast
 
 from attrs import frozen
@@ -58,7 +58,13 @@ class Multi:
 
 _VERBATIM: Final = frozenset({"7bit", "8bit", "binary"})
 _NOTHING: Final[frozenset[Need]] = frozenset()
-_NEEDS: Final[dict[Encoding, frozenset[Need]]] = {"8bit": frozenset({"8bitmime"}), "binary": frozenset({"binarymime"})}
+_NEEDS: Final[dict[Encoding, frozenset[Need]]] = {
+    "7bit": _NOTHING,
+    "quoted-printable": _NOTHING,
+    "base64": _NOTHING,
+    "8bit": frozenset({"8bitmime"}),
+    "binary": frozenset({"binarymime"}),
+}
 
 Node: TypeAlias = "Leaf | Multi"
 Segment: TypeAlias = "bytes | Base64"
@@ -72,28 +78,33 @@ def structure_of(node: Node) -> Structure:
     return Structure(f"multipart/{node.subtype}", sum(child.size for child in children), children=children)
 
 
-def verbatim_bodies(node: Node) -> Iterator[bytes]:
+def verbatim_bodies(node: Multi) -> list[bytes]:
     """Everything in which a boundary might occur."""
-    if isinstance(node, Multi):
-        for child in node.children:
-            yield from verbatim_bodies(child)
-    elif node.encoding in _VERBATIM:
-        yield cast("bytes", node.body)  # streams are base64
+    found: list[bytes] = []
+    for child in node.children:
+        if isinstance(child, Multi):
+            found += verbatim_bodies(child)
+        elif child.encoding in _VERBATIM:
+            found.append(cast("bytes", child.body))  # streams are base64
+    return found
 
 
 def needs_of(node: Node) -> frozenset[Need]:
     """What a session must offer to take the bodies."""
     if isinstance(node, Leaf):
-        return _NEEDS.get(node.encoding, _NOTHING)
-    return frozenset().union(*[needs_of(child) for child in node.children])
+        return _NEEDS[node.encoding]
+    found = _NOTHING
+    for child in node.children:
+        if needs := needs_of(child):
+            found |= needs
+    return found
 
 
-def multipart_fields(node: Multi, token: str) -> tuple[str, ...]:
+def multipart_fields(node: Multi, token: str, needs: frozenset[Need]) -> tuple[str, ...]:
     """Header fields of a multipart. ``=_`` occurs neither in base64 nor in quoted-printable (RFC 2045 §6.7)."""
     # RFC 2387 §3.1: the type of the root
     kind = ' type="text/html";' if node.subtype == "related" else ""
     content_type = f'Content-Type: multipart/{node.subtype};{kind}\r\n boundary="{boundary(node, token)}"'
-    needs = needs_of(node)
     if not needs:
         return (content_type,)
     # RFC 2045 §6.4: as unrestricted as the least restricted part
@@ -110,7 +121,10 @@ def segments(head: bytes, root: Node, token: str) -> tuple[Segment, ...]:
     if isinstance(root, Multi):
         pieces: list[Segment] = [head, b"\r\n\r\n"]
         _write(root, token, pieces)
-        return tuple(_joined(pieces))
+        try:
+            return (b"".join(cast("list[bytes]", pieces)),)
+        except TypeError:  # one of them is streamed
+            return tuple(_joined(pieces))
     body = root.body
     if not isinstance(body, bytes):
         return head + b"\r\n\r\n", body
@@ -118,20 +132,27 @@ def segments(head: bytes, root: Node, token: str) -> tuple[Segment, ...]:
 
 
 def _write(node: Multi, token: str, pieces: list[Segment]) -> None:
-    delimiter = f"--{boundary(node, token)}"
-    before = ""
+    delimiter = f"--{boundary(node, token)}".encode()
+    first = delimiter + b"\r\n"
+    next_ = b"\r\n" + first
+    line = first
     for child in node.children:
-        if isinstance(child, Multi):
-            fields = "\r\n".join((*multipart_fields(child, token), "", ""))
-            pieces.append(f"{before}{delimiter}\r\n{fields}".encode())
-            _write(child, token, pieces)
+        if isinstance(child, Leaf):
+            body = child.body
+            pieces += (line, _lines(child.fields), body)
+            # the last line end of streamed base64 is the delimiter's (RFC 2046 §5.1.1)
+            line = first if isinstance(body, Base64) and body.length else next_
         else:
-            fields = "\r\n".join((*child.fields, "", "")) if child.fields else ""
-            pieces += (f"{before}{delimiter}\r\n{fields}".encode(), child.body)
-        # the last line end of streamed base64 is the delimiter's (RFC 2046 §5.1.1)
-        streamed = isinstance(child, Leaf) and isinstance(child.body, Base64) and child.body.length
-        before = "" if streamed else "\r\n"
-    pieces.append(f"{before}{delimiter}--\r\n".encode())
+            pieces += (line, _lines(multipart_fields(child, token, needs_of(child))))
+            _write(child, token, pieces)
+            line = next_
+    pieces.append(b"%b--\r\n" % line[:-2])
+
+
+@lru_cache(maxsize=64)  # texts have the same few
+def _lines(fields: tuple[str, ...]) -> bytes:
+    """Header fields of a part, and the empty line; a ready-made part has its own."""
+    return "\r\n".join((*fields, "", "")).encode() if fields else b""
 
 
 def _joined(pieces: list[Segment]) -> list[Segment]:

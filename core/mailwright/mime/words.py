@@ -52,10 +52,11 @@ def encoded_words(text: str, *, first: int = LIMIT) -> list[str]:
 def _quoted(data: bytes, escaped: bytes) -> str:
     """One word in Q, too short for `b2a_qp` to cut it."""
     word = b2a_qp(data, istext=False, header=True)
-    if data.endswith(b" "):
+    if data[-1:] == b" ":
         word = word[:-3] + b"_"
-    for octet in {*escaped.translate(None, _LEFT_TO_QP)}:  # ASCII that may not stand in a phrase
-        word = word.replace(_OCTET[octet], ESCAPE[octet])
+    if others := escaped.translate(None, _LEFT_TO_QP):  # ASCII that may not stand in a phrase
+        for octet in {*others}:
+            word = word.replace(_OCTET[octet], ESCAPE[octet])
     return word.decode()
 
 

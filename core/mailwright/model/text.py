@@ -60,6 +60,8 @@ def check_body(field: str, value: str) -> str:
 
 def check_encodable(field: str, value: str) -> str:
     """Refuse text that no charset can carry: lone surrogates."""
+    if value.isascii():
+        return value
     try:
         value.encode("utf-16-le")  # the quickest look for surrogates: Latin letters are only copied
     except UnicodeEncodeError as error:
