@@ -13,7 +13,6 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar
 
 from mailwright.errors import ConfigurationError, Problem, SendError
@@ -224,7 +223,7 @@ class Mailer:
         sending = self.send if self._kept_open else self._send_and_close
         return background.run(sending(message, envelope=envelope))
 
-    async def send_many(
+    def send_many(
         self,
         messages: Iterable[AnyMessage] | AsyncIterable[AnyMessage],
         *,
@@ -242,10 +241,7 @@ class Mailer:
         Yields:
             Receipts in order of completion, with `index`. Nothing is raised for a message: see `Receipt.error`.
         """
-        sending = self._sending.send_many(messages, concurrency=concurrency, on_commit=on_commit)
-        async with aclosing(sending) as receipts:
-            async for receipt in receipts:
-                yield receipt
+        return self._sending.send_many(messages, concurrency=concurrency, on_commit=on_commit)
 
     async def _send_and_close(self, message: AnyMessage, *, envelope: Envelope | None) -> Receipt:
         try:

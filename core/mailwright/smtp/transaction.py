@@ -35,7 +35,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import cast
 
 from mailwright.errors import MailwrightError, Stage
 from mailwright.model import Envelope, RecipientStatus, Reply
@@ -157,7 +156,20 @@ class Transaction:
             ProtocolError: For a reply that no command asked for, or a code that does not fit.
         """
         if self.state is _ASKING:
-            self._receive_answer(reply)
+            place = self._answered
+            if place == self._asked:
+                raise ProtocolError(f"the server said what nobody asked for: {reply}")
+            if reply.code == 421:
+                self._closing(reply)
+                return True
+            self.untouched = False
+            self._answered = place + 1
+            if place == 0:
+                self._receive_mail(reply)
+            elif place <= len(self._statuses):
+                self._receive_rcpt(place - 1, reply)
+            else:
+                self._receive_data(reply)
         elif self.chunks:
             self._receive_chunk(reply)
         elif self.state is _FINAL:
@@ -184,7 +196,7 @@ class Transaction:
     def statuses(self) -> tuple[RecipientStatus, ...]:
         """The outcome; every recipient is decided once the state is DONE."""
         assert None not in self._statuses, "asked for the outcome before there was one"
-        return tuple(cast("list[RecipientStatus]", self._statuses))
+        return tuple(self._statuses)  # type: ignore[arg-type]
 
     # -- one reply for each command
 
@@ -193,24 +205,9 @@ class Transaction:
         """What the next answer is to."""
         return "mail" if not self._answered else "rcpt" if self._answered <= len(self._statuses) else "data"
 
-    def _receive_answer(self, reply: Reply) -> None:
-        place = self._answered
-        if place == self._asked:
-            raise ProtocolError(f"the server said what nobody asked for: {reply}")
-        if reply.code == 421:
-            self._closing(reply)
-            return
-        self.untouched = False
-        self._answered = place + 1
-        if place == 0:
-            if reply.code // 100 != 2:
-                self._receive_mail(reply)
-        elif place <= len(self._statuses):
-            self._receive_rcpt(place - 1, reply)
-        else:
-            self._receive_data(reply)
-
     def _receive_mail(self, reply: Reply) -> None:
+        if reply.code // 100 == 2:
+            return
         self._refusal(reply, "MAIL")
         self.final = reply
         for index in range(len(self._statuses)):
