@@ -157,7 +157,7 @@ def crash(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Print the figures of the benchmarks; peers are measured in the same run where they are installed."""
-    install(session, "-e", ".[cli,testing,speed]", *nox.project.dependency_groups(PROJECT, "tests"))
+    install(session, "-e", ".[cli,testing,speed]")  # and no OpenTelemetry, which costs each message a little
     engines(session)
     env = {"MAILWRIGHT_NODEMAILER": os.environ.get("MAILWRIGHT_NODEMAILER") or from_npm(session, "nodemailer@10.6.0")}
     session.run("python", "tests/benchmarks/run.py", *session.posargs, env=env)
