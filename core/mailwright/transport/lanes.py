@@ -206,33 +206,37 @@ class Lanes:
             self._users[session] = 1
             self._invite(session)
             return b""
-        if not (commands := self._begin(session, lane)):
-            self._ending[session] = lane
-        return commands
+        if (begun := self._begin(session, lane)) is not None:
+            return begun.begin()
+        self._ending[session] = lane
+        return b""
 
     def _join(self) -> None:
         """Whoever came too late to ride behind a last octet may still be said before its answer is there."""
         while self._waiting and self._ending:
             session = next(iter(self._ending))
             lane = self._ending.pop(session)
-            if session.in_step and (commands := self._begin(session, lane)):
-                session.ask(commands)
+            if session.in_step and (begun := self._begin(session, lane)) is not None:
+                begun.advance()
 
-    def _begin(self, session: Session, before: Lane | None = None) -> bytes:
-        """Commands of the message that waits longest, begun on its behalf; none where it has to do that by itself.
+    def _begin(self, session: Session, before: Lane | None = None) -> Exchange | None:
+        """Begin the message that waits longest on its behalf; None where it has to do that by itself.
 
         Args:
             session: Where.
             before: Of the message before it, if that one is not over yet.
+
+        Returns:
+            Its transaction, whose commands are to be written.
         """
         self._forget_the_gone()
         if not self._waiting:
-            return b""
+            return None
         first = self._waiting[0]
         lane = Lane(session)
         exchange = session.begin(first.submission, first.until, partial(self.follow, lane, first.submission))
         if exchange is None:
-            return b""
+            return None
         self._waiting.popleft()
         lane.started = exchange
         first.begun = lane
@@ -241,7 +245,7 @@ class Lanes:
         if before is not None:
             before.heir = exchange
             self.ahead += 1
-        return exchange.begin()
+        return exchange
 
     def forget(self, session: Session) -> None:
         """It is about to close: nobody may ride on it."""
@@ -288,8 +292,8 @@ class Lanes:
             self._ending.pop(session, None)
         self._forget_the_gone()
         if self._waiting:
-            if session is not None and (commands := self._begin(session)):
-                session.ask(commands)
+            if session is not None and (begun := self._begin(session)) is not None:
+                begun.advance()
             else:
                 self._waiting.popleft().turn.set_result(Lane(session))
             return

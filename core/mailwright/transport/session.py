@@ -124,11 +124,6 @@ class Session:
         self._protocol.ask(exchange)
         return exchange
 
-    def ask(self, commands: bytes) -> None:
-        """Write commands of whoever is first."""
-        self._protocol.write(commands)
-        self._protocol.advance()
-
     def is_behind(self, exchange: Exchange) -> bool:
         """Whether others are to be answered first."""
         return self._protocol.is_behind(exchange)

@@ -131,11 +131,6 @@ class WireProtocol(asyncio.BufferedProtocol):
         for one in asked:
             one.wake()
 
-    def advance(self) -> None:
-        """Let whoever is first go on."""
-        if self._asked:
-            self._asked[0].advance()
-
     def is_behind(self, one: Asked) -> bool:
         """Whether others are to be answered before it."""
         return one in self._asked and self._asked[0] is not one
