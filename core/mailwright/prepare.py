@@ -170,7 +170,7 @@ async def prepare(
             msg = "from: nobody is named as author, neither by the message nor by the connection nor by its credential"
             raise MessageError(msg)
         message = evolve(message, from_=author)
-    if not message.recipients and message.envelope is None:
+    if not (message.to or message.cc or message.bcc or message.envelope):
         msg = "no recipients: give at least one address in to, cc or bcc"
         raise MessageError(msg, code="EENVELOPE")
     if message.attachments:

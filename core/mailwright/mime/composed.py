@@ -125,5 +125,5 @@ def _take(reading: Iterator[bytes | memoryview]) -> list[bytes | memoryview]:
 def total(segments: tuple[Segment, ...]) -> int:
     """Octets of a message."""
     if len(segments) == 1:
-        return len(cast("bytes", segments[0]))
+        return len(segments[0])  # type: ignore[arg-type]
     return sum([segment.size if isinstance(segment, Base64) else len(segment) for segment in segments])

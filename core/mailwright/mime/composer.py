@@ -13,7 +13,7 @@ from mailwright.mime.images import extract_images
 from mailwright.mime.parts import part_leaf
 from mailwright.mime.raw import raw_leaf
 from mailwright.mime.transfer import Encoding, encode_text, unified
-from mailwright.mime.tree import Leaf, Multi, Node, multipart_fields, needs_of, segments, verbatim_bodies
+from mailwright.mime.tree import Leaf, Multi, Node, multipart_fields, needs_of, segments, verbatim
 from mailwright.model import Message, Part, Priority, RawPart
 from mailwright.ports import Need
 
@@ -21,6 +21,7 @@ _PRIORITY: Final = {
     Priority.HIGH: ("X-Priority: 1 (Highest)", "Importance: High", "Priority: urgent"),
     Priority.LOW: ("X-Priority: 5 (Lowest)", "Importance: Low", "Priority: non-urgent"),
 }
+_NORMAL: Final = Priority.NORMAL
 _TRIES: Final = 8
 _STRUCTURED: Final = 900  # stretches of other people's header fields stay whole up to this
 
@@ -55,12 +56,13 @@ def compose(
         raise MessageError(msg)
     root = _tree(message, token, eight_bit="8bitmime" in abilities, binary="binarymime" in abilities)
     fields = _fields(message, bcc=bcc)
-    needs = needs_of(root)
+    plain = verbatim(root)
+    needs = needs_of(plain)
     if isinstance(root, Leaf):
         boundary = ""
         fields += root.fields
     else:
-        boundary = _fresh_boundary(root, token)
+        boundary = _fresh_boundary(plain, token)
         fields += multipart_fields(root, boundary, needs)
     head = header_block(fields)
     if not head.isascii():
@@ -105,7 +107,7 @@ def _fields(message: Message, *, bcc: bool) -> list[str]:
         fields.append(fold("In-Reply-To", message.in_reply_to))
     if message.references:
         fields.append(fold("References", message.references))
-    if message.priority is not Priority.NORMAL:
+    if message.priority is not _NORMAL:
         fields += _PRIORITY[message.priority]
     if message.list_headers or message.list_unsubscribe:
         fields += _list_fields(message)
@@ -210,12 +212,11 @@ def _text_fields(subtype: str, parameter: str, encoding: Encoding) -> tuple[str,
     return f"Content-Type: text/{subtype}; charset=utf-8{parameter}", f"Content-Transfer-Encoding: {encoding}"
 
 
-def _fresh_boundary(root: Multi, token: Callable[[], str]) -> str:
-    bodies = verbatim_bodies(root)
+def _fresh_boundary(plain: list[Leaf], token: Callable[[], str]) -> str:
     for _ in range(_TRIES):
         fresh = token()
         needle = fresh.encode()
-        if not [body for body in bodies if needle in body]:
+        if not [leaf for leaf in plain if needle in leaf.body]:  # streams are base64
             return fresh
     msg = f"attachments: every one of {_TRIES} boundaries occurs in the parts; the source of randomness is broken"
     raise MessageError(msg)

@@ -95,7 +95,6 @@ def _escaped(data: bytes, escaped: bytes, escapes: tuple[bytes, ...]) -> bytes:
     lines takes no longer than `binascii.b2a_qp`, and a third of that where lines are short.
     """
     data = data.replace(b"=", b"=3D")  # first: every escape brings another
-    escaped = escaped.translate(None, b"=")
     while escaped:
         octet = escaped[:1]
         data = data.replace(octet, escapes[escaped[0]])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 from attrs import frozen
 
@@ -58,13 +59,8 @@ class Multi:
 
 _VERBATIM: Final = frozenset({"7bit", "8bit", "binary"})
 _NOTHING: Final[frozenset[Need]] = frozenset()
-_NEEDS: Final[dict[Encoding, frozenset[Need]]] = {
-    "7bit": _NOTHING,
-    "quoted-printable": _NOTHING,
-    "base64": _NOTHING,
-    "8bit": frozenset({"8bitmime"}),
-    "binary": frozenset({"binarymime"}),
-}
+_SAFE: Final[frozenset[Encoding]] = frozenset({"7bit", "quoted-printable", "base64"})
+_NEEDS: Final[dict[Encoding, Need]] = {"8bit": "8bitmime", "binary": "binarymime"}
 
 Node: TypeAlias = "Leaf | Multi"
 Segment: TypeAlias = "bytes | Base64"
@@ -78,26 +74,23 @@ def structure_of(node: Node) -> Structure:
     return Structure(f"multipart/{node.subtype}", sum(child.size for child in children), children=children)
 
 
-def verbatim_bodies(node: Multi) -> list[bytes]:
-    """Everything in which a boundary might occur."""
-    found: list[bytes] = []
+def verbatim(node: Node) -> list[Leaf]:
+    """What is not encoded: a boundary might occur there, and not every session takes it."""
+    if isinstance(node, Leaf):
+        return [node] if node.encoding in _VERBATIM else []
+    found: list[Leaf] = []
     for child in node.children:
         if isinstance(child, Multi):
-            found += verbatim_bodies(child)
+            found += verbatim(child)
         elif child.encoding in _VERBATIM:
-            found.append(cast("bytes", child.body))  # streams are base64
+            found.append(child)
     return found
 
 
-def needs_of(node: Node) -> frozenset[Need]:
-    """What a session must offer to take the bodies."""
-    if isinstance(node, Leaf):
-        return _NEEDS[node.encoding]
-    found = _NOTHING
-    for child in node.children:
-        if needs := needs_of(child):
-            found |= needs
-    return found
+def needs_of(leaves: Iterable[Leaf]) -> frozenset[Need]:
+    """What a session must offer to take these."""
+    encodings = {leaf.encoding for leaf in leaves}
+    return _NOTHING if encodings <= _SAFE else frozenset([_NEEDS[encoding] for encoding in encodings - _SAFE])
 
 
 def multipart_fields(node: Multi, token: str, needs: frozenset[Need]) -> tuple[str, ...]:
@@ -122,7 +115,7 @@ def segments(head: bytes, root: Node, token: str) -> tuple[Segment, ...]:
         pieces: list[Segment] = [head, b"\r\n\r\n"]
         _write(root, token, pieces)
         try:
-            return (b"".join(cast("list[bytes]", pieces)),)
+            return (b"".join(pieces),)  # type: ignore[arg-type]
         except TypeError:  # one of them is streamed
             return tuple(_joined(pieces))
     body = root.body
@@ -143,7 +136,7 @@ def _write(node: Multi, token: str, pieces: list[Segment]) -> None:
             # the last line end of streamed base64 is the delimiter's (RFC 2046 §5.1.1)
             line = first if isinstance(body, Base64) and body.length else next_
         else:
-            pieces += (line, _lines(multipart_fields(child, token, needs_of(child))))
+            pieces += (line, _lines(multipart_fields(child, token, needs_of(verbatim(child)))))
             _write(child, token, pieces)
             line = next_
     pieces.append(b"%b--\r\n" % line[:-2])

@@ -54,8 +54,8 @@ def _quoted(data: bytes, escaped: bytes) -> str:
     word = b2a_qp(data, istext=False, header=True)
     if data[-1:] == b" ":
         word = word[:-3] + b"_"
-    if others := escaped.translate(None, _LEFT_TO_QP):  # ASCII that may not stand in a phrase
-        for octet in {*others}:
+    if len(word) < len(data) + 2 * len(escaped):  # there is ASCII left that may not stand in a phrase
+        for octet in {*escaped.translate(None, _LEFT_TO_QP)}:
             word = word.replace(_OCTET[octet], ESCAPE[octet])
     return word.decode()
 

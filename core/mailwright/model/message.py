@@ -456,8 +456,11 @@ class Message:
     @property
     def recipients(self) -> tuple[Address, ...]:
         """To, Cc and Bcc in this order, exact duplicates once."""
+        everyone = (*self.to, *self.cc, *self.bcc)
+        if len(everyone) < 2:
+            return everyone
         found: dict[str, Address] = {}
-        for address in (*self.to, *self.cc, *self.bcc):
+        for address in everyone:
             found.setdefault(address.email, address)
         return tuple(found.values())
 
