@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 
 class SystemClock:
     """`Clock` of this machine."""
 
+    _minute = -1.0
+    _zone: tzinfo | None = None
+
     def now(self) -> datetime:
         """Local time with its zone."""
-        return datetime.now().astimezone()
+        seconds = time.time()
+        minute = seconds // 60
+        if minute != self._minute:  # clocks are put forward and back at whole minutes
+            self._minute, self._zone = minute, datetime.fromtimestamp(seconds).astimezone().tzinfo
+        return datetime.fromtimestamp(seconds, self._zone)
 
     def monotonic(self) -> float:
         """Seconds that never jump."""
