@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from mailwright.smtp import DotStuffer, State, Transaction, closed
 from mailwright.spi import no_commit
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mailwright.transport.wire import WireProtocol
 
 _wire = logging.getLogger("mailwright.wire")
-T = TypeVar("T")
 ONE_WRITE: Final = 1 << 16
 """Bodies up to this many octets go in one write."""
 CHUNK: Final = 1 << 19
@@ -71,8 +70,7 @@ class Exchange:
         self._timeouts = timeouts
         self._until = until
         self._attended = attended or composed.size > ONE_WRITE or transaction.chunking
-        self._waiter: asyncio.Future[Any] | None = None
-        self._word: object = None
+        self._waiter: asyncio.Future[None] | None = None
         self._abandoned: Callable[[], None] | None = None
         self._broken: Exception | None = None
         self._shown = _wire.isEnabledFor(logging.DEBUG)
@@ -121,17 +119,17 @@ class Exchange:
     def wake(self) -> None:
         """There is something to do for the task."""
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(self._word)
-            self._waiter = self._word = None  # they know this exchange: no cycles
+            self._waiter.set_result(None)
+            self._waiter = None
         elif self._abandoned is not None:
             abandoned, self._abandoned = self._abandoned, None
             abandoned()
 
     # -- for the lanes
 
-    def wakes(self, waiter: asyncio.Future[T], word: T) -> None:
-        """When there is something to do for the task, give `waiter` this word; it waits until then."""
-        self._waiter, self._word = waiter, word
+    def wakes(self, waiter: asyncio.Future[None] | None) -> None:
+        """When there is something to do for the task, tell it by `waiter`; it waits until then."""
+        self._waiter = waiter
 
     def abandon(self, ended: Callable[[], None]) -> None:
         """The task is gone: say no more; `ended` is called when the turn comes, or the connection is lost."""

@@ -24,39 +24,49 @@ four megabytes in all."""
 
 @define(eq=False)
 class Lane:
-    """The right to one session.
+    """The right to one session, for one message.
 
     Attributes:
+        submission: Whose.
+        until: How long it waits for its turn, on the loop's clock.
+        turn: Done when it has its turn; None: it had not to wait.
         session: One that is open; None: open one.
         started: The transaction of this very message, whose commands are on the wire already.
         shared: Whether the session is others', too: write the whole message at once.
-        heir: The next message's transaction, whose commands ride behind this one's last octet: the lane is its, now; do
+        heir: The next message's transaction, whose commands ride behind this one's last octet: the right is its, now; do
             not `leave` it.
     """
 
+    submission: Submission
+    until: float
+    turn: asyncio.Future[None] | None = None
     session: Session | None = None
     started: Exchange | None = None
     shared: bool = False
     heir: Exchange | None = None
 
-
-@define(eq=False)
-class _Waiter:
-    submission: Submission
-    until: float
-    turn: asyncio.Future[Lane]
-    begun: Lane | None = None
+    @property
+    def has_turn(self) -> bool:
+        """Whether it waits no more, and nothing went wrong."""
+        turn = self.turn
+        return turn is None or (turn.done() and not turn.cancelled() and turn.exception() is None)
 
     @property
     def is_behind(self) -> bool:
         """Whether another message is under way before it."""
-        lane = self.begun
-        return (
-            lane is not None
-            and lane.session is not None
-            and lane.started is not None
-            and lane.session.is_behind(lane.started)
-        )
+        session, started = self.session, self.started
+        return session is not None and started is not None and session.is_behind(started)
+
+    def give(self, session: Session | None) -> None:
+        """Its turn has come."""
+        assert self.turn is not None
+        self.session = session
+        self.turn.set_result(None)
+
+    @property
+    def is_gone(self) -> bool:
+        """Cancelled, or too late."""
+        return self.turn is None or self.turn.done()
 
 
 class Lanes:
@@ -76,8 +86,8 @@ class Lanes:
         self._per_session = per_session
         self._idle_s = idle_s
         self._idle: list[Session] = []
-        self._waiting: deque[_Waiter] = deque()
-        self._begun: set[_Waiter] = set()
+        self._waiting: deque[Lane] = deque()
+        self._begun: set[Lane] = set()
         self._ending: dict[Session, Lane] = {}
         self._users: dict[Session, int] = {}
         self._at_rest = asyncio.Event()
@@ -99,12 +109,14 @@ class Lanes:
         Raises:
             SessionError: All sessions were busy all the time.
         """
+        lane = Lane(submission, until)
         if self._free and not self._waiting:
             self._free -= 1
             self._at_rest.clear()
-            return Lane(self._rested())
-        waiter = _Waiter(submission, until, asyncio.get_running_loop().create_future())
-        (self._waiting.appendleft if again else self._waiting.append)(waiter)
+            lane.session = self._rested()
+            return lane
+        turn = lane.turn = asyncio.get_running_loop().create_future()
+        (self._waiting.appendleft if again else self._waiting.append)(lane)
         if self._ending:
             self._join()
         for session in self._users:
@@ -112,22 +124,28 @@ class Lanes:
         if until < self._first_due:
             self._watch_for(until)
         try:
-            return await waiter.turn
+            await turn
         except BaseException:
-            self._gone(waiter)
+            self._give_up(lane)
             raise
         finally:
-            self._begun.discard(waiter)
+            self._begun.discard(lane)
+        return lane
 
-    def _gone(self, waiter: _Waiter) -> None:
+    def _give_up(self, lane: Lane) -> None:
         """Cancelled, or too late: what was its own is for others."""
-        turn = waiter.turn
-        if waiter.begun is not None:
-            self._give_up(waiter.begun)
-        elif turn.done() and not turn.cancelled() and turn.exception() is None:
-            self._give_up(turn.result())
-        elif waiter in self._waiting:
-            self._waiting.remove(waiter)
+        session, started = lane.session, lane.started
+        if session is not None and started is not None:
+            # Without the body nothing is delivered, so hang up; but not on the message before this one.
+            if session.is_behind(started):
+                started.abandon(lambda: self.hang_up(lane))
+            else:
+                self.hang_up(lane)
+        elif not lane.has_turn:
+            if lane in self._waiting:
+                self._waiting.remove(lane)
+        elif session is None or not lane.shared or self.part(session):
+            self.leave(session)
 
     def _watch_for(self, until: float) -> None:
         if self._watch is None:
@@ -139,27 +157,13 @@ class Lanes:
     def _look(self) -> None:
         """Tell those whose time is over."""
         now = asyncio.get_running_loop().time()
-        waiting = [*self._waiting, *(waiter for waiter in self._begun if waiter.is_behind)]
-        for waiter in waiting:
-            if waiter.until <= now and not waiter.turn.done():
+        waiting = [*self._waiting, *(lane for lane in self._begun if lane.is_behind)]
+        for lane in waiting:
+            if lane.until <= now and lane.turn is not None and not lane.turn.done():
                 message = "the time for this message is over: all sessions are busy"
-                waiter.turn.set_exception(SessionError(message, code="ETIMEDOUT"))
+                lane.turn.set_exception(SessionError(message, code="ETIMEDOUT"))
         self._first_due = NEVER
-        self._watch_for(min((waiter.until for waiter in waiting if waiter.until > now), default=NEVER))
-
-    def _give_up(self, lane: Lane) -> None:
-        session, started = lane.session, lane.started
-        if session is not None and started is not None:
-            # Without the body nothing is delivered, so hang up; but not on the message before this one.
-            if session.is_behind(started):
-                started.abandon(lambda: self.hang_up(lane))
-            else:
-                self.hang_up(lane)
-        elif session is not None and lane.shared:
-            if self.part(session):
-                self.leave(session)
-        else:
-            self.leave(session)
+        self._watch_for(min((lane.until for lane in waiting if lane.until > now), default=NEVER))
 
     def hang_up(self, lane: Lane) -> None:
         """Whose lane it was has gone: end the session, unless the next message has begun to use it."""
@@ -193,12 +197,12 @@ class Lanes:
 
     # -- one after the other on a session
 
-    def follow(self, lane: Lane, submission: Submission) -> bytes:
-        """What rides behind the last octet of `submission`: the commands of the message that waits longest.
+    def follow(self, lane: Lane) -> bytes:
+        """What rides behind a message's last octet: the commands of the message that waits longest.
 
         Where both may repeat, and the server takes whole messages, those who wait write theirs by themselves instead.
         """
-        session = lane.session
+        session, submission = lane.session, lane.submission
         assert session is not None
         if session.spent(self._per_session):
             return b""
@@ -233,15 +237,13 @@ class Lanes:
         if not self._waiting:
             return None
         first = self._waiting[0]
-        lane = Lane(session)
-        exchange = session.begin(first.submission, first.until, partial(self.follow, lane, first.submission))
+        exchange = session.begin(first.submission, first.until, partial(self.follow, first))
         if exchange is None:
             return None
         self._waiting.popleft()
-        lane.started = exchange
-        first.begun = lane
+        first.session, first.started = session, exchange
         self._begun.add(first)
-        exchange.wakes(first.turn, lane)
+        exchange.wakes(first.turn)
         if before is not None:
             before.heir = exchange
             self.ahead += 1
@@ -269,7 +271,9 @@ class Lanes:
             self._users[session] += 1
             session.sent += 1
             self.ahead += 1
-            self._waiting.popleft().turn.set_result(Lane(session, shared=True))
+            guest = self._waiting.popleft()
+            guest.shared = True
+            guest.give(session)
 
     def part(self, session: Session) -> bool:
         """One of several leaves; whether it was the last one: then the session is its alone, and `leave` must follow."""
@@ -295,7 +299,7 @@ class Lanes:
             if session is not None and (begun := self._begin(session)) is not None:
                 begun.advance()
             else:
-                self._waiting.popleft().turn.set_result(Lane(session))
+                self._waiting.popleft().give(session)
             return
         self._free += 1
         if session is not None:
@@ -305,7 +309,7 @@ class Lanes:
             self._at_rest.set()
 
     def _forget_the_gone(self) -> None:
-        while self._waiting and self._waiting[0].turn.done():
+        while self._waiting and self._waiting[0].is_gone:
             self._waiting.popleft()
 
     async def drained(self) -> None:

@@ -97,10 +97,10 @@ class SmtpTransport:
         try:
             lane = await self._lanes.enter(submission, until)
             while lane.shared:
-                if (report := await self._together(lane, submission, commit, until)) is not None:
+                if (report := await self._together(lane, commit)) is not None:
                     return report
                 lane = await self._lanes.enter(submission, until, again=True)
-            return await self._alone(lane, submission, commit, until)
+            return await self._alone(lane, commit)
         except MailwrightError as error:
             return Report.all(
                 submission.envelope,
@@ -111,7 +111,7 @@ class SmtpTransport:
                 error=error,
             )
 
-    async def _alone(self, lane: Lane, submission: Submission, commit: Commit, until: float) -> Report:
+    async def _alone(self, lane: Lane, commit: Commit) -> Report:
         """On a session that is this message's until its last octet is written."""
         session, started = lane.session, lane.started
         if session is not None:
@@ -120,14 +120,14 @@ class SmtpTransport:
                 if lane.heir is None:
                     await self._pass_on(lane, session)
                 return settled
-            report, noticed = await self._through(session, lane, submission, commit, until)
+            report, noticed = await self._through(session, lane, commit)
             if noticed:
                 await self._pass_on(lane, session)
                 return report
             session.abort()
         lane.started = None
-        session = lane.session = await self._opened(until)
-        report, _ = await self._through(session, lane, submission, commit, until)
+        session = lane.session = await self._opened(lane.until)
+        report, _ = await self._through(session, lane, commit)
         await self._pass_on(lane, session)
         return report
 
@@ -144,26 +144,24 @@ class SmtpTransport:
         self._sessions += 1
         return session
 
-    async def _through(
-        self, session: Session, lane: Lane, submission: Submission, commit: Commit, until: float
-    ) -> tuple[Report, bool]:
+    async def _through(self, session: Session, lane: Lane, commit: Commit) -> tuple[Report, bool]:
         """The outcome, and whether the server took notice."""
         self._messages += 1
         try:
             return await session.deliver(
-                submission, commit, until, started=lane.started, follow=partial(self._lanes.follow, lane, submission)
+                lane.submission, commit, lane.until, started=lane.started, follow=partial(self._lanes.follow, lane)
             )
         except BaseException:
             self._break_off(lane, session)
             raise
 
-    async def _together(self, lane: Lane, submission: Submission, commit: Commit, until: float) -> Report | None:
+    async def _together(self, lane: Lane, commit: Commit) -> Report | None:
         """On a session that others use; None: it was lost before anything was written."""
         session = lane.session
         assert session is not None
         self._messages += 1
         try:
-            report, noticed = await session.deliver_at_once(submission, commit, until)
+            report, noticed = await session.deliver_at_once(lane.submission, commit, lane.until)
         except BaseException:
             self._break_off(lane, session)
             raise
@@ -179,9 +177,12 @@ class SmtpTransport:
         self._lanes.hang_up(lane)
 
     async def _pass_on(self, lane: Lane, session: Session) -> None:
+        """The right to a session, unless others have it already."""
+        if lane.heir is None and (not self._lanes.shares(session) or self._lanes.part(session)):
+            await self._offer(session)
+
+    async def _offer(self, session: Session) -> None:
         """To whoever is next; a session that is of no more use is closed first."""
-        if lane.heir is not None or (self._lanes.shares(session) and not self._lanes.part(session)):
-            return
         if not self._closed and session.usable and not session.spent(self._limits.messages_per_session):
             self._lanes.leave(session)
             return
@@ -208,7 +209,7 @@ class SmtpTransport:
     async def _opened_ahead(self, most: int) -> None:
         if self._lanes.spare(most):
             session = await self._opened(asyncio.get_running_loop().time() + self._total_s)
-            await self._pass_on(Lane(session), session)
+            await self._offer(session)
 
     async def verify(self) -> AsyncIterator[str]:
         """Yield each step passed. Raises `MailwrightError` where it stops."""
