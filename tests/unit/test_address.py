@@ -25,6 +25,7 @@ from mailwright.errors import AddressError
         ('X <"a<b>"@example.org>', '"a<b>"@example.org', "X"),
         ("o'brien+tag@sub.example.org", "o'brien+tag@sub.example.org", ""),
         ("root@localhost", "root@localhost", ""),
+        (f"{'a' * 64}@{'b' * 31}-{'b' * 31}.org", f"{'a' * 64}@{'b' * 31}-{'b' * 31}.org", ""),
         ("=?utf-8?q?a=40evil=2Ecom=3E?=@ok.com", "=?utf-8?q?a=40evil=2Ecom=3E?=@ok.com", ""),
     ],
 )
@@ -49,6 +50,8 @@ def test_accepted(text: str, email: str, name: str) -> None:
         ("a..b@x.org", "dots"),
         (".a@x.org", "dots"),
         ("a@-x.org", "host name"),
+        ("a@x.org-", "host name"),
+        ("a@x-.org", "host name"),
         ("a@x_y.org", "host name"),
         ("a@" + "b" * 64 + ".org", "host name"),
         ("a" * 65 + "@x.org", "64 octets"),

@@ -155,11 +155,15 @@ def header_block(fields: Sequence[str]) -> bytes:
     """
     text = "\r\n".join(fields)
     block = text.encode()
-    # Mostly the only CR and LF are those between fields and those of folds, and no line begins with more than a fold's blank.
-    pieces = text.split("\r\n ")
-    ends = len(fields) + len(pieces) - 2
-    sound = text.count("\n") == ends == text.count("\r") and min(fields) > "!" and min(pieces) > "!"
-    if not sound or len(block) > MAX_LINE or "\0" in text:
+    # Mostly the only CR and LF are those just written, and those of folds: a blank stands behind them, then something else.
+    starts: Sequence[str] = fields
+    breaks, ends = text.count("\n"), len(fields) - 1
+    if breaks != ends:
+        pieces = text.split("\r\n ")
+        starts = [*fields, *pieces]
+        ends += len(pieces) - 1
+    sound = breaks == ends == text.count("\r") and min(starts) > "!" and "\0" not in text
+    if not sound or len(block) > MAX_LINE:
         check_block(block, fields=len(fields))
     return block
 

@@ -60,12 +60,14 @@ def encode_text(text: str, *, eight_bit: bool = False) -> tuple[Encoding, bytes,
         data = text.encode()
         lines = data.split(b"\n")
         if data.isascii() and max(map(len, lines)) <= _SOFT:
-            return "7bit", _crlf(data, lines), len(data)
+            _check(data)
+            return "7bit", b"\r\n".join(lines), len(data)
     elif eight_bit:
         data = text.encode()
         lines = data.split(b"\n")
         if max(map(len, lines)) <= MAX_LINE:
-            return "8bit", _crlf(data, lines), len(data)
+            _check(data)
+            return "8bit", b"\r\n".join(lines), len(data)
     try:
         data, escapes = text.encode("latin-1"), _LATIN  # half the time: one octet for each letter to escape
     except UnicodeEncodeError:
@@ -76,16 +78,16 @@ def encode_text(text: str, *, eight_bit: bool = False) -> tuple[Encoding, bytes,
     # Quoted-printable makes three octets of one: with more than a sixth of them to escape base64 is shorter.
     if in_utf8 * 6 > size:
         data = text.encode()
-        return "base64", base64_lines(_crlf(data, data.split(b"\n")))[:-2], size
+        _check(data)
+        return "base64", base64_lines(data.replace(b"\n", b"\r\n"))[:-2], size
     return "quoted-printable", _quoted_printable(_escaped(data, escaped, escapes)), size
 
 
-def _crlf(data: bytes, lines: list[bytes]) -> bytes:
-    """The octets on the wire. The last look at what travels as it is: no NUL, no bare CR, and so no bare LF either."""
+def _check(data: bytes) -> None:
+    """The last look at what travels as it is: no NUL, no bare CR, and so no bare LF either."""
     if _CR in data or 0 in data:
         msg = "NUL or a bare CR in a text; the message is refused"
         raise MessageError(msg)
-    return b"\r\n".join(lines)
 
 
 def _escaped(data: bytes, escaped: bytes, escapes: tuple[bytes, ...]) -> bytes:

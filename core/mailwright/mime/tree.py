@@ -59,7 +59,6 @@ class Multi:
 
 _VERBATIM: Final = frozenset({"7bit", "8bit", "binary"})
 _NOTHING: Final[frozenset[Need]] = frozenset()
-_SAFE: Final[frozenset[Encoding]] = frozenset({"7bit", "quoted-printable", "base64"})
 _NEEDS: Final[dict[Encoding, Need]] = {"8bit": "8bitmime", "binary": "binarymime"}
 
 Node: TypeAlias = "Leaf | Multi"
@@ -89,8 +88,11 @@ def verbatim(node: Node) -> list[Leaf]:
 
 def needs_of(leaves: Iterable[Leaf]) -> frozenset[Need]:
     """What a session must offer to take these."""
-    encodings = {leaf.encoding for leaf in leaves}
-    return _NOTHING if encodings <= _SAFE else frozenset([_NEEDS[encoding] for encoding in encodings - _SAFE])
+    found = _NOTHING
+    for leaf in leaves:
+        if leaf.encoding in _NEEDS:
+            found |= {_NEEDS[leaf.encoding]}
+    return found
 
 
 def multipart_fields(node: Multi, token: str, needs: frozenset[Need]) -> tuple[str, ...]:
@@ -121,7 +123,8 @@ def segments(head: bytes, root: Node, token: str) -> tuple[Segment, ...]:
     body = root.body
     if not isinstance(body, bytes):
         return head + b"\r\n\r\n", body
-    return (b"%b\r\n\r\n%b%b" % (head, body, b"\r\n" if body and not body.endswith(b"\r\n") else b""),)
+    end = b"\r\n" if body and not body.endswith(b"\r\n") else b""
+    return (b"".join((head, b"\r\n\r\n", body, end)),)
 
 
 def _write(node: Multi, token: str, pieces: list[Segment]) -> None:
