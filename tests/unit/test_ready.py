@@ -7,7 +7,7 @@ from email import message_from_bytes, message_from_string
 from email.message import EmailMessage
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
-from email.policy import SMTP, SMTPUTF8, EmailPolicy, default
+from email.policy import SMTP, SMTPUTF8, EmailPolicy, compat32, default
 from typing import Any
 
 import pytest
@@ -181,6 +181,25 @@ def test_the_standard_library_cannot_spoil_addresses(policy: EmailPolicy) -> Non
 def test_the_standard_library_does_not_smuggle_fields() -> None:
     with pytest.raises(MessageError, match=r"field of its own|cannot write"):
         octets_of(legacy("Hi\nBcc: eve@z.org"))
+
+
+@pytest.mark.parametrize("policy", [compat32, default, SMTP])
+@pytest.mark.parametrize("head", [b"", b"Content-Transfer-Encoding: 8bit\n"])
+def test_eight_bit_text_may_leave_its_encoding_unsaid(policy: Any, head: bytes) -> None:
+    text = b"From: ann@x.org\nTo: bo@y.org\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n" + head
+    octets = octets_of(message_from_bytes(text + "\nGrüße\n".encode(), policy=policy))
+    assert octets.isascii()
+    read = message_from_bytes(octets, policy=default)
+    assert read.get_all("Content-Transfer-Encoding") == ["base64"]
+    assert read.get_content() == "Grüße\n"
+
+
+@pytest.mark.parametrize("charset", [b"", b"; charset=utf-8"])
+def test_no_encoding_is_smuggled_in_where_one_is_unsaid(charset: bytes) -> None:
+    message = message_from_bytes(b"From: ann@x.org\nContent-Type: text/plain" + charset + "\n\nGrüße\n".encode())
+    message["Subject"] = "Hi\nContent-Transfer-Encoding: base64"
+    with pytest.raises(MessageError):
+        octets_of(message)
 
 
 def test_what_the_standard_library_cannot_write_is_an_error_of_ours() -> None:

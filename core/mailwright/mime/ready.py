@@ -83,10 +83,20 @@ def octets_of(message: StandardMessage | bytes) -> bytes:
     head, end, body = data.partition(_END)
     fields, _ = _fields(head)
     _shape_of(fields, len(head))
-    if len(fields) != len(message.keys()):
+    values = list[object](message.values())
+    if _encoded_anew(message):
+        values.append(None)
+    if len(fields) != len(values):
         msg = "message: a header value would make a field of its own; the message is refused"
         raise MessageError(msg)
-    return b"\r\n".join(map(_people, fields, message.values())) + end + body
+    return b"\r\n".join(map(_people, fields, values)) + end + body
+
+
+def _encoded_anew(message: StandardMessage) -> bool:
+    """Whether it is 8-bit text that the standard library encodes, and says so in one more field, at the end."""
+    payload = message.get_payload()
+    unsaid = "content-transfer-encoding" not in message and message.get_param("charset") is not None
+    return unsaid and isinstance(payload, str) and not payload.isascii()
 
 
 def _people(field: Field, value: object) -> bytes:
