@@ -36,7 +36,7 @@ class Lane:
     session: Session | None = None
     started: Exchange | None = None
     shared: bool = False
-    passed: bool = False
+    passed: Exchange | None = None
 
 
 @define(eq=False)
@@ -148,20 +148,26 @@ class Lanes:
         if session is not None and started is not None:
             # Without the body nothing is delivered, so hang up; but not on the message before this one.
             if session.is_behind(started):
-                started.abandon(lambda: self._hang_up(lane))
+                started.abandon(lambda: self.break_off(lane))
             else:
-                self._hang_up(lane)
-        elif session is not None and lane.shared:
-            if self.part(session):
-                self.leave(session)
-        else:
+                self.break_off(lane)
+        elif not lane.shared or (session is not None and self.part(session)):
             self.leave(session)
 
-    def _hang_up(self, lane: Lane) -> None:
-        assert lane.session is not None
-        lane.session.abort()
-        if not lane.passed:
-            self.leave(None)
+    def break_off(self, lane: Lane) -> None:
+        """Cancelled: with half a message on the wire hang up; where others depend on the session, let them end."""
+        session = lane.session
+        assert session is not None
+        if lane.passed is not None:
+            if session.is_behind(lane.passed):  # else ours is answered, and the session the next one's
+                session.abort()
+            return
+        if self.shares(session):
+            session.spoil()
+            if not self.part(session):
+                return
+        session.abort()
+        self.leave(None)
 
     def _rested(self) -> Session | None:
         """The session used last that is still good; what the server closed, or we, is forgotten."""
@@ -198,13 +204,12 @@ class Lanes:
             self._users[session] = 1
             self._invite(session)
             return b""
-        commands = self._begin(session)
+        commands = self._begin(session, lane)
         if commands:
-            lane.passed = True
             self.ahead += 1
         return commands
 
-    def _begin(self, session: Session) -> bytes:
+    def _begin(self, session: Session, before: Lane | None = None) -> bytes:
         """Commands of the message that waits longest, begun on its behalf; none where it has to do that by itself."""
         self._forget_the_gone()
         if not self._waiting:
@@ -219,6 +224,8 @@ class Lanes:
         first.begun = lane
         self._begun.add(first)
         exchange.wakes(first.turn, lane)
+        if before is not None:
+            before.passed = exchange
         return exchange.begin()
 
     # -- together on a session

@@ -154,7 +154,7 @@ class SmtpTransport:
                 submission, commit, until, started=lane.started, follow=partial(self._lanes.follow, lane, submission)
             )
         except BaseException:
-            self._break_off(lane, session)
+            self._lanes.break_off(lane)
             raise
 
     async def _together(self, lane: Lane, submission: Submission, commit: Commit, until: float) -> Report | None:
@@ -165,20 +165,10 @@ class SmtpTransport:
         try:
             report, noticed = await session.deliver_at_once(submission, commit, until)
         except BaseException:
-            self._break_off(lane, session)
+            self._lanes.break_off(lane)
             raise
         await self._pass_on(lane, session)
         return report if noticed or session.alive else None
-
-    def _break_off(self, lane: Lane, session: Session) -> None:
-        """Cancelled: with half a message on the wire hang up; where others depend on the session, let them end."""
-        if self._lanes.shares(session):
-            session.spoil()
-            if not self._lanes.part(session):
-                return
-        session.abort()
-        if not lane.passed:
-            self._lanes.leave(None)
 
     async def _pass_on(self, lane: Lane, session: Session) -> None:
         """To whoever is next; a session that is of no more use is closed first."""

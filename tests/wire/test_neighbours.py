@@ -1,0 +1,169 @@
+"""Messages that share a session, and one of them is cancelled, late or broken: the others do not notice."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from mailwright import Connection, Envelope, Message
+from mailwright.mime import compose
+from mailwright.model import Limits, Report, SmtpEndpoint, Timeouts
+from mailwright.spi import Settings, Submission
+from mailwright.system import SystemClock
+from mailwright.transport import SmtpTransport
+from mailwright.transport.wire import WireProtocol
+
+Before = Callable[[bytes], Awaitable[None]]
+ENDS = (b"DATA\r\n", b"\r\n.\r\n", b"QUIT\r\n", b"RSET\r\n")
+
+
+def letter(
+    subject: str, *recipients: str, seconds: float = 60, may_repeat: bool = False, text: str = "x"
+) -> Submission:
+    told = recipients or ("a@x.org",)
+    message = Message(
+        from_="me@x.org", to=told, subject=subject, text=text, message_id=f"<{subject}@x.org>",
+        date=datetime(2026, 1, 2, tzinfo=UTC),
+    )  # fmt: skip
+    return Submission(
+        composed=compose(message, token=lambda: "0" * 32),
+        message=message,
+        envelope=Envelope(sender="me@x.org", recipients=told),
+        idempotency_key=subject,
+        deadline=SystemClock().monotonic() + seconds,
+        may_repeat=may_repeat,
+    )
+
+
+async def commit() -> None:
+    await asyncio.sleep(0)
+
+
+def transport(port: int, *, sessions: int = 1, per_session: int = 100) -> SmtpTransport:
+    return SmtpTransport(
+        SmtpEndpoint(host="127.0.0.1", port=port, tls="none"),
+        Connection(provider="smtp", settings=Settings(), timeouts=Timeouts(total=6000)),
+        limits=Limits(connections=sessions, messages_per_session=per_session),
+        authenticator=None,
+        clock=SystemClock(),
+    )
+
+
+class Batching:
+    """Answers all that was said since the last time in one write.
+
+    Attributes:
+        held: Subjects.
+        before: Awaited before each of these writes, with what the client said.
+    """
+
+    def __init__(self, extensions: str) -> None:
+        self.held: Counter[str] = Counter()
+        self.before: Before | None = None
+        self.waits_for = 0
+        self._hello = f"250-x\r\n250-{extensions}\r\n250 PIPELINING\r\n".encode()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._serve(reader, writer)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hi\r\n")
+        await reader.readline()
+        writer.write(self._hello)
+        said = b""
+        while piece := await reader.read(1 << 16):
+            said += piece
+            if not said.endswith(ENDS) or (self.before is not None and said.count(b"RSET") < self.waits_for):
+                continue
+            if self.before is not None:
+                await self.before(said)
+            self.held.update(re.findall(r"Subject: (\w+)", said.decode()))
+            parts = re.findall(rb"MAIL|RCPT|RSET|QUIT|BDAT|(?<=\n)\.(?=\r)|DATA", said)
+            writer.write(b"".join(b"354 go\r\n" if part == b"DATA" else b"250 ok\r\n" for part in parts))
+            said = b""
+
+
+@asynccontextmanager
+async def batching(extensions: str = "X") -> AsyncIterator[tuple[Batching, int]]:
+    batching = Batching(extensions)
+    server = await asyncio.start_server(batching.serve, "127.0.0.1", 0)
+    async with server:
+        yield batching, server.sockets[0].getsockname()[1]
+
+
+def outcomes(reports: list[Any]) -> list[str]:
+    return [report.statuses[0].outcome if isinstance(report, Report) else type(report).__name__ for report in reports]
+
+
+@contextmanager
+def after_each_read(hook: Callable[[], None]) -> Iterator[None]:
+    """Called before any task hears of what was read."""
+    read = WireProtocol.buffer_updated
+
+    def read_and_tell(self: WireProtocol, nbytes: int) -> None:
+        read(self, nbytes)
+        hook()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WireProtocol, "buffer_updated", read_and_tell)
+        yield
+
+
+@pytest.mark.parametrize("attended", [False, True])
+@pytest.mark.parametrize("begun", [False, True], ids=["by itself", "by the one before"])
+async def test_cancelled_once_it_is_answered(attended: bool, begun: bool) -> None:
+    """Its answer and the next one's 354 came together: the session is the next one's by then."""
+    async with batching() as (server, port):
+        sender = transport(port)
+        names = ["zero", "one", "two"] if begun else ["one", "two"]
+        letters = [letter(name) for name in names]
+        if attended:
+            letters[-1] = evolve(letters[-1], commit=commit)
+        tasks = [asyncio.create_task(sender.deliver(each)) for each in letters]
+
+        def cancel() -> None:
+            if server.held["one"]:
+                tasks[-2].cancel()
+
+        with after_each_read(cancel):
+            reports = await asyncio.gather(*tasks, return_exceptions=True)
+        await sender.aclose()
+        assert outcomes(reports)[-2:] == ["CancelledError", "accepted"]
+        assert server.held == Counter(names)
+        assert sender.counters.sessions == 1
+
+
+async def test_cancelled_before_others_who_came_along() -> None:
+    """Begun by the one before it, and whole messages of others are behind it: they are answered."""
+    async with batching("CHUNKING") as (server, port):
+        sender = transport(port)
+        letters = [letter("one"), *(letter(name, may_repeat=True) for name in ("two", "three", "four"))]
+        tasks = [asyncio.create_task(sender.deliver(each)) for each in letters]
+
+        async def before(said: bytes) -> None:
+            if b"Subject: one" in said:
+                server.waits_for = 2
+            if b"Subject: two" in said:
+                server.waits_for = 0
+                tasks[1].cancel()
+                await asyncio.wait([tasks[1]])
+
+        server.before = before
+        reports = await asyncio.gather(*tasks, return_exceptions=True)
+        await sender.aclose()
+        assert outcomes(reports) == ["accepted", "CancelledError", "accepted", "accepted"]
+        assert server.held == {"one": 1, "two": 1, "three": 1, "four": 1}
+        assert sender.counters.sessions == 1
