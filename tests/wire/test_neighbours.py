@@ -19,6 +19,7 @@ from mailwright.model import Limits, Report, SmtpEndpoint, Timeouts
 from mailwright.spi import Settings, Submission
 from mailwright.system import SystemClock
 from mailwright.transport import SmtpTransport
+from mailwright.transport.watch import Watchdog
 from mailwright.transport.wire import WireProtocol
 
 Before = Callable[[bytes], Awaitable[None]]
@@ -167,3 +168,17 @@ async def test_cancelled_before_others_who_came_along() -> None:
         assert outcomes(reports) == ["accepted", "CancelledError", "accepted", "accepted"]
         assert server.held == {"one": 1, "two": 1, "three": 1, "four": 1}
         assert sender.counters.sessions == 1
+
+
+def test_a_timer_that_is_due_at_once_on_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def run() -> None:
+        rung = asyncio.Event()
+        watch = Watchdog(rung.set)
+        now = asyncio.get_running_loop().time()
+        watch.set(now)
+        watch.set(now - 1)
+        await rung.wait()
+
+    uvloop.run(run())
