@@ -170,6 +170,24 @@ async def test_cancelled_before_others_who_came_along() -> None:
         assert sender.counters.sessions == 1
 
 
+async def test_the_next_has_its_own_time() -> None:
+    """What was due of the one before ends with its answer."""
+    async with batching() as (server, port):
+        loop: Any = asyncio.get_running_loop()
+        now = loop.time
+        sender = transport(port)
+
+        async def before(said: bytes) -> None:
+            if b"Subject: one" in said:  # its answer comes, and its time is over, in the same turn of the loop
+                loop.time = lambda: now() + 100
+
+        server.before = before
+        letters = [letter("one"), evolve(letter("two", seconds=6000), commit=commit)]
+        reports = await asyncio.gather(*map(sender.deliver, letters))
+        await sender.aclose()
+        assert outcomes(reports) == ["accepted", "accepted"]
+
+
 def test_a_timer_that_is_due_at_once_on_uvloop() -> None:
     uvloop = pytest.importorskip("uvloop")
 
