@@ -188,6 +188,34 @@ async def test_the_next_has_its_own_time() -> None:
         assert outcomes(reports) == ["accepted", "accepted"]
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_fails_before_it_begins_fails_alone(late: bool) -> None:
+    """Whoever is before it begins it on its behalf: at the last octet, or (`late`) once answered."""
+
+    class Unmeasured:
+        size = property(lambda self: 1 // 0)
+        needs = frozenset[Any]()
+
+    broken = evolve(letter("broken"), composed=Unmeasured())
+    async with batching() as (server, port):
+        sender = transport(port)
+        tasks = [asyncio.create_task(sender.deliver(letter("one")))]
+
+        async def before(said: bytes) -> None:
+            if late and b"Subject: one" in said:
+                tasks.extend(asyncio.create_task(sender.deliver(each)) for each in (broken, letter("two")))
+                await asyncio.sleep(0)
+
+        server.before = before
+        if not late:
+            tasks += [asyncio.create_task(sender.deliver(each)) for each in (broken, letter("two"))]
+        await tasks[0]
+        reports = await asyncio.gather(*tasks, return_exceptions=True)
+        await sender.aclose()
+        assert outcomes(reports) == ["accepted", "ZeroDivisionError", "accepted"]
+        assert server.held == {"one": 1, "two": 1}
+
+
 def test_a_timer_that_is_due_at_once_on_uvloop() -> None:
     uvloop = pytest.importorskip("uvloop")
 
