@@ -19,6 +19,7 @@ from mailwright.model import Limits, Report, SmtpEndpoint, Timeouts
 from mailwright.spi import Settings, Submission
 from mailwright.system import SystemClock
 from mailwright.transport import SmtpTransport
+from mailwright.transport.lanes import Lanes
 from mailwright.transport.watch import Watchdog
 from mailwright.transport.wire import WireProtocol
 
@@ -214,6 +215,29 @@ async def test_what_fails_before_it_begins_fails_alone(late: bool) -> None:
         await sender.aclose()
         assert outcomes(reports) == ["accepted", "ZeroDivisionError", "accepted"]
         assert server.held == {"one": 1, "two": 1}
+
+
+async def test_a_session_that_said_too_much_is_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was given to a message that is cancelled at once: its answers would be paired with another's commands."""
+    leave = Lanes.leave
+    async with batching("LIMITS RCPTMAX=1") as (_, port):
+        sender = transport(port)
+        letters = [letter("one"), letter("two", "a@x.org", "b@x.org"), letter("three")]  # "two" begins by itself
+        tasks = [asyncio.create_task(sender.deliver(each)) for each in letters]
+
+        def leave_and_cancel(self: Lanes, session: Any) -> None:
+            leave(self, session)
+            if session is not None and not tasks[1].done():
+                session._protocol.get_buffer(8)[:8] = b"250 ok\r\n"
+                session._protocol.buffer_updated(8)
+                tasks[1].cancel()
+
+        monkeypatch.setattr(Lanes, "leave", leave_and_cancel)
+        reports = await asyncio.gather(*tasks, return_exceptions=True)
+        monkeypatch.undo()
+        await sender.aclose()
+        assert outcomes(reports) == ["accepted", "CancelledError", "accepted"]
+        assert sender.counters.sessions == 2
 
 
 def test_a_timer_that_is_due_at_once_on_uvloop() -> None:

@@ -152,6 +152,9 @@ class Lanes:
             else:
                 self.break_off(lane)
         elif not lane.shared or (session is not None and self.part(session)):
+            if session is not None and not session.usable:
+                session.abort()
+                session = None
             self.leave(session)
 
     def break_off(self, lane: Lane) -> None:
