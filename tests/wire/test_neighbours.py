@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +20,7 @@ from mailwright.mime import compose
 from mailwright.model import Limits, Report, SmtpEndpoint, Timeouts
 from mailwright.spi import Settings, Submission
 from mailwright.system import SystemClock
+from mailwright.testing import Fault, ScriptedServer
 from mailwright.transport import SmtpTransport
 from mailwright.transport.lanes import Lanes
 from mailwright.transport.watch import Watchdog
@@ -238,6 +241,65 @@ async def test_a_session_that_said_too_much_is_nobody_elses(monkeypatch: pytest.
         await sender.aclose()
         assert outcomes(reports) == ["accepted", "CancelledError", "accepted"]
         assert sender.counters.sessions == 2
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+NO = "550 5.7.1 no"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        {"replies": {"mail": lambda about: NO}},
+        {"replies": {"rcpt": lambda about: NO}},
+        {"replies": {"data": lambda about: NO}},
+        {"replies": {"final": lambda about: NO}},
+        {"faults": [Fault(stage="data", kind="drop")]},
+        {"faults": [Fault(stage="final", kind="drop")]},
+        {"faults": [Fault(stage="final", kind="hang")]},
+    ],
+    ids=["MAIL", "RCPT", "DATA", "the dot", "lost", "unknown", "late"],
+)
+@pytest.mark.usefixtures("collector")
+async def test_what_is_not_delivered_is_not_kept_either(script: Any) -> None:
+    """No cycle is left to the collector."""
+    async with ScriptedServer(**script) as server:
+        sender = transport(server.port)
+        letters = [letter(f"n{number}", seconds=0.2) for number in range(5)]
+        kept = [weakref.ref(each.composed) for each in letters]
+        reports = await asyncio.gather(*map(sender.deliver, letters))
+        assert "accepted" not in outcomes(reports)
+        await sender.aclose()
+        del letters, reports, sender
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert [one() for one in kept] == [None] * 5
+
+
+@pytest.mark.usefixtures("collector")
+async def test_what_is_cancelled_is_not_kept_either() -> None:
+    async with ScriptedServer(faults=[Fault(stage="final", kind="hang", times=1)]) as server:
+        sender = transport(server.port)
+        letters = [letter(f"n{number}") for number in range(5)]
+        kept = [weakref.ref(each.composed) for each in letters]
+        tasks = [asyncio.create_task(sender.deliver(each)) for each in letters]
+        while not sender.counters.ahead:
+            await asyncio.sleep(0)
+        for task in reversed(tasks):
+            task.cancel()
+        await asyncio.wait(tasks)
+        await sender.aclose()
+        del letters, tasks, task, sender
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert [one() for one in kept] == [None] * 5
 
 
 def test_a_timer_that_is_due_at_once_on_uvloop() -> None:

@@ -161,6 +161,7 @@ class Lanes:
         """Cancelled: with half a message on the wire hang up; where others depend on the session, let them end."""
         session = lane.session
         assert session is not None
+        lane.started = None  # it knows this lane: no cycles
         if lane.passed is not None:
             if session.is_behind(lane.passed):  # else ours is answered, and the session the next one's
                 session.abort()

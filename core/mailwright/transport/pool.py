@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
@@ -16,6 +16,9 @@ from mailwright.spi import Authenticator, Capabilities, Commit, Submission, no_c
 from mailwright.transport.lanes import Lane, Lanes
 from mailwright.transport.opening import Opener
 from mailwright.transport.session import Session, merged
+
+if TYPE_CHECKING:
+    from mailwright.transport.exchange import Exchange
 
 _LATE: Final = "the time for this message is over"
 
@@ -108,24 +111,24 @@ class SmtpTransport:
                 stage=error.stage or "connect",
                 permanent=error.permanent,
                 reply=error.reply,
-                error=error,
+                error=error.with_traceback(None),  # its frames know who waited, who knows the error: no cycles
             )
 
     async def _alone(self, lane: Lane, submission: Submission, commit: Commit, until: float) -> Report:
         """On a session that is this message's until its last octet is written."""
         session, started = lane.session, lane.started
+        lane.started = None  # it knows this lane: no cycles
         if session is not None:
             if started is not None and (settled := session.settled(started)) is not None:
                 self._messages += 1
                 if not lane.passed:
                     await self._pass_on(lane, session)
                 return settled
-            report, noticed = await self._through(session, lane, submission, commit, until)
+            report, noticed = await self._through(session, lane, submission, commit, until, started=started)
             if noticed:
                 await self._pass_on(lane, session)
                 return report
             session.abort()
-        lane.started = None
         session = lane.session = await self._opened(until)
         report, _ = await self._through(session, lane, submission, commit, until)
         await self._pass_on(lane, session)
@@ -145,13 +148,20 @@ class SmtpTransport:
         return session
 
     async def _through(
-        self, session: Session, lane: Lane, submission: Submission, commit: Commit, until: float
+        self,
+        session: Session,
+        lane: Lane,
+        submission: Submission,
+        commit: Commit,
+        until: float,
+        *,
+        started: Exchange | None = None,
     ) -> tuple[Report, bool]:
         """The outcome, and whether the server took notice."""
         self._messages += 1
         try:
             return await session.deliver(
-                submission, commit, until, started=lane.started, follow=partial(self._lanes.follow, lane, submission)
+                submission, commit, until, started=started, follow=partial(self._lanes.follow, lane, submission)
             )
         except BaseException:
             self._lanes.break_off(lane)

@@ -266,7 +266,7 @@ class Session:
         except TimeoutError:
             error = SessionError("the time for this message is over", code="ETIMEDOUT", command="CONN")
         except MailwrightError as caught:
-            error = caught
+            error = caught.with_traceback(None)  # its frames know the wire, which keeps the error: no cycles
         if error is not None:
             decided = transaction.state is State.DONE  # lost while tidying up: nothing to tell
             transaction.lost(error)
