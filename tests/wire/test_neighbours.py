@@ -13,9 +13,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import define, evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mailwright import Connection, Envelope, Message
+from mailwright.errors import MessageError
 from mailwright.mime import compose
 from mailwright.model import Limits, Report, SmtpEndpoint, Timeouts
 from mailwright.spi import Settings, Submission
@@ -314,3 +317,169 @@ def test_a_timer_that_is_due_at_once_on_uvloop() -> None:
         await rung.wait()
 
     uvloop.run(run())
+
+
+@define
+class Guest:
+    """One of many messages.
+
+    Attributes:
+        cancelled: After so many reads of any session; None: never.
+    """
+
+    commit: bool
+    may_repeat: bool
+    broken: bool
+    size: int
+    recipients: int
+    cancelled: int | None
+
+
+class Broken:
+    """Octets that cannot be read after all."""
+
+    needs = frozenset[Any]()
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __bytes__(self) -> bytes:
+        raise MessageError("the attachment changed")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b"x" * (self.size // 2)
+        raise MessageError("the attachment changed")
+
+
+async def all_of(sender: SmtpTransport, guests: list[Guest]) -> list[Report | BaseException]:
+    reads = 0
+    tasks: list[asyncio.Task[Report]] = []
+    for number, guest in enumerate(guests):
+        each = letter(
+            f"n{number}",
+            *(f"r{number}-{place}@x.org" for place in range(guest.recipients)),
+            may_repeat=guest.may_repeat,
+            text=("x" * 60 + "\n") * (guest.size // 60 + 1),
+        )
+        if guest.commit:
+            each = evolve(each, commit=commit)
+        if guest.broken:
+            each = evolve(each, composed=Broken(guest.size))
+        tasks.append(asyncio.create_task(sender.deliver(each)))
+
+    def cancel() -> None:
+        nonlocal reads
+        for guest, task in zip(guests, tasks, strict=True):
+            if guest.cancelled == reads:
+                task.cancel()
+        reads += 1
+
+    with after_each_read(cancel):
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+guests = st.builds(
+    Guest,
+    commit=st.booleans(),
+    may_repeat=st.booleans(),
+    broken=st.sampled_from([False] * 9 + [True]),
+    size=st.sampled_from([10, 10, 10, 70_000, 600_000]),
+    recipients=st.sampled_from([1, 1, 1, 2, 3]),
+    cancelled=st.none() | st.integers(0, 40),
+)
+breaks = st.builds(
+    Fault,
+    stage=st.sampled_from(["mail", "rcpt", "data", "body", "final", "rset"]),
+    kind=st.sampled_from(["drop", "reset", "421", "garbage", "bad-code"]),
+    times=st.just(1),
+    after=st.integers(0, 3),
+)
+
+
+@given(
+    guests=st.lists(guests, min_size=2, max_size=8),
+    faults=st.lists(breaks, max_size=2),
+    finals=st.lists(st.sampled_from([None, "550 5.7.1 no", "451 4.3.0 later"]), max_size=6),
+    refused=st.sets(st.sampled_from([f"r{number}-0@x.org" for number in range(8)])),
+    sessions=st.integers(1, 2),
+    per_session=st.sampled_from([1, 2, 100]),
+    extensions=st.sampled_from([(), ("PIPELINING",), ("PIPELINING", "CHUNKING")]),
+    recipients=st.sampled_from([None, 2]),
+    deliver=st.sampled_from(["blob", "line", "byte"]),
+)
+@settings(max_examples=100)
+def test_what_is_told_is_what_happened(
+    guests: list[Guest],
+    faults: Any,
+    finals: list[Any],
+    refused: set[str],
+    sessions: int,
+    per_session: int,
+    extensions: Any,
+    recipients: Any,
+    deliver: Any,
+) -> None:
+    """Accepted: there once. Rejected: not there. A server that breaks nothing has all that are not cancelled.
+
+    Nobody waits for ever, and no session is left over.
+    """
+
+    async def run() -> None:
+        said = list(finals)
+        replies: Any = {
+            "rcpt": lambda address: "550 5.1.1 nobody" if address in refused else None,
+            "final": lambda about: said.pop() if said else None,
+        }
+        async with ScriptedServer(
+            faults=faults, replies=replies, deliver=deliver, extensions=extensions, recipients=recipients
+        ) as server:
+            sender = transport(server.port, sessions=sessions, per_session=per_session)
+            reports = await all_of(sender, guests)
+            await sender.aclose()
+            held = Counter(address for message in server.messages for address in message.rcpt_to)
+        lanes = sender._lanes
+        assert (lanes._free, lanes._users, lanes._begun) == (sessions, {}, set())
+        assert max(held.values(), default=0) <= 1
+        quiet = not (faults or finals or refused)
+        for guest, report in zip(guests, reports, strict=True):
+            if isinstance(report, asyncio.CancelledError):
+                assert guest.cancelled is not None
+                continue
+            assert isinstance(report, Report), report
+            assert not quiet or guest.broken or set(outcomes([report])) == {"accepted"}
+            for status in report.statuses:
+                assert held[status.address] in {"accepted": {1}, "rejected": {0}, "unknown": {0, 1}}[status.outcome]
+
+    asyncio.run(run())
+
+
+@given(
+    guests=st.lists(
+        st.builds(
+            Guest,
+            commit=st.booleans(),
+            may_repeat=st.booleans(),
+            broken=st.just(False),
+            size=st.just(10),
+            recipients=st.integers(1, 2),
+            cancelled=st.none() | st.integers(0, 12),
+        ),
+        min_size=2,
+        max_size=8,
+    ),
+    sessions=st.integers(1, 2),
+    extension=st.sampled_from(["X", "CHUNKING"]),
+)
+@settings(max_examples=150)
+def test_whoever_is_cancelled_harms_nobody(guests: list[Guest], sessions: int, extension: str) -> None:
+    async def run() -> None:
+        async with batching(extension) as (server, port):
+            sender = transport(port, sessions=sessions)
+            reports = await all_of(sender, guests)
+            await sender.aclose()
+        for number, (guest, report) in enumerate(zip(guests, reports, strict=True)):
+            if guest.cancelled is None:
+                assert outcomes([report]) == ["accepted"]
+                assert server.held[f"n{number}"] == 1
+
+    asyncio.run(run())
