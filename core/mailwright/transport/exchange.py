@@ -114,6 +114,7 @@ class Exchange:
         elif state is _FINAL or state is _RESET:
             self._protocol.expect(self, self._timeouts.reply, self._until)
         else:
+            self._protocol.expect(self, NEVER, self._until)  # instead of what was due of the one before
             self.wake()
 
     def wake(self) -> None:

@@ -138,13 +138,16 @@ class Lanes:
         if session is not None and started is not None:
             # Without the body nothing is delivered, so hang up; but not on the message before this one.
             if session.is_behind(started):
-                started.abandon(lambda: self.hang_up(lane))
+                started.abandon(lambda: self.break_off(lane))
             else:
-                self.hang_up(lane)
+                self.break_off(lane)
         elif not lane.has_turn:
             if lane in self._waiting:
                 self._waiting.remove(lane)
         elif session is None or not lane.shared or self.part(session):
+            if session is not None and not session.usable:
+                session.abort()
+                session = None
             self.leave(session)
 
     def _watch_for(self, until: float) -> None:
@@ -165,15 +168,22 @@ class Lanes:
         self._first_due = NEVER
         self._watch_for(min((lane.until for lane in waiting if lane.until > now), default=NEVER))
 
-    def hang_up(self, lane: Lane) -> None:
-        """Whose lane it was has gone: end the session, unless the next message has begun to use it."""
+    def break_off(self, lane: Lane) -> None:
+        """Cancelled: with half a message on the wire hang up; where others depend on the session, let them end."""
         session, heir = lane.session, lane.heir
         assert session is not None
-        if heir is None:
-            session.abort()
-            self.leave(None)
-        elif session.is_behind(heir):
-            session.abort()
+        lane.started = None  # it knows this lane: no cycles
+        if heir is not None:
+            if session.is_behind(heir):  # else ours is answered, and the session the next one's
+                session.abort()
+            return
+        if self.shares(session):
+            session.spoil()
+            if not self.part(session):
+                return
+        self.forget(session)
+        session.abort()
+        self.leave(None)
 
     def _rested(self) -> Session | None:
         """The session used last that is still good; what the server closed, or we, is forgotten."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
@@ -16,6 +16,9 @@ from mailwright.spi import Authenticator, Capabilities, Commit, Submission, no_c
 from mailwright.transport.lanes import Lane, Lanes
 from mailwright.transport.opening import Opener
 from mailwright.transport.session import Session, merged
+
+if TYPE_CHECKING:
+    from mailwright.transport.exchange import Exchange
 
 _LATE: Final = "the time for this message is over"
 
@@ -108,24 +111,24 @@ class SmtpTransport:
                 stage=error.stage or "connect",
                 permanent=error.permanent,
                 reply=error.reply,
-                error=error,
+                error=error.with_traceback(None),  # its frames know who waited, who knows the error: no cycles
             )
 
     async def _alone(self, lane: Lane, commit: Commit) -> Report:
         """On a session that is this message's until its last octet is written."""
         session, started = lane.session, lane.started
+        lane.started = None  # it knows this lane: no cycles
         if session is not None:
             if started is not None and (settled := session.settled(started)) is not None:
                 self._messages += 1
                 if lane.heir is None:
                     await self._pass_on(lane, session)
                 return settled
-            report, noticed = await self._through(session, lane, commit)
+            report, noticed = await self._through(session, lane, commit, started)
             if noticed:
                 await self._pass_on(lane, session)
                 return report
             session.abort()
-        lane.started = None
         session = lane.session = await self._opened(lane.until)
         report, _ = await self._through(session, lane, commit)
         await self._pass_on(lane, session)
@@ -144,15 +147,17 @@ class SmtpTransport:
         self._sessions += 1
         return session
 
-    async def _through(self, session: Session, lane: Lane, commit: Commit) -> tuple[Report, bool]:
+    async def _through(
+        self, session: Session, lane: Lane, commit: Commit, started: Exchange | None = None
+    ) -> tuple[Report, bool]:
         """The outcome, and whether the server took notice."""
         self._messages += 1
         try:
             return await session.deliver(
-                lane.submission, commit, lane.until, started=lane.started, follow=partial(self._lanes.follow, lane)
+                lane.submission, commit, lane.until, started=started, follow=partial(self._lanes.follow, lane)
             )
         except BaseException:
-            self._break_off(lane, session)
+            self._lanes.break_off(lane)
             raise
 
     async def _together(self, lane: Lane, commit: Commit) -> Report | None:
@@ -163,18 +168,10 @@ class SmtpTransport:
         try:
             report, noticed = await session.deliver_at_once(lane.submission, commit, lane.until)
         except BaseException:
-            self._break_off(lane, session)
+            self._lanes.break_off(lane)
             raise
         await self._pass_on(lane, session)
         return report if noticed or session.alive else None
-
-    def _break_off(self, lane: Lane, session: Session) -> None:
-        """Cancelled: with half a message on the wire hang up; where others depend on the session, let them end."""
-        if self._lanes.shares(session):
-            session.spoil()
-            if not self._lanes.part(session):
-                return
-        self._lanes.hang_up(lane)
 
     async def _pass_on(self, lane: Lane, session: Session) -> None:
         """The right to a session, unless others have it already."""

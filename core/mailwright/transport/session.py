@@ -140,22 +140,22 @@ class Session:
             len(submission.envelope.recipients) == 1
             and self._pipelining
             and self._chunking
-            and submission.composed.size <= CHUNK
             and self._protocol.in_step
             and not self._spoilt
             and self._only_leg(submission) is not None
+            and submission.composed.size <= CHUNK
         )
 
     def _only_leg(self, submission: Submission) -> Leg | None:
         composed, message = submission.composed, submission.message
-        if not composed.needs and message.dsn is None and not message.require_tls:
-            leg = plain_leg(submission.envelope, composed.size, self.capabilities)
-            if leg is not None:
-                return leg
         try:
+            if not composed.needs and message.dsn is None and not message.require_tls:
+                leg = plain_leg(submission.envelope, composed.size, self.capabilities)
+                if leg is not None:
+                    return leg
             planned = self._planned(submission)
-        except MailwrightError:
-            return None  # it is said when its turn comes
+        except Exception:  # noqa: BLE001 - a refusal, or a plugin's mistake: it is said when its turn comes
+            return None
         return planned.legs[0] if len(planned.legs) == 1 and not planned.refused else None
 
     def _exchange(
@@ -266,7 +266,7 @@ class Session:
         except TimeoutError:
             error = SessionError("the time for this message is over", code="ETIMEDOUT", command="CONN")
         except MailwrightError as caught:
-            error = caught
+            error = caught.with_traceback(None)  # its frames know the wire, which keeps the error: no cycles
         if error is not None:
             decided = transaction.state is State.DONE  # lost while tidying up: nothing to tell
             transaction.lost(error)

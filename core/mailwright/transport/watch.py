@@ -22,18 +22,19 @@ class Watchdog:
     def __init__(self, ring: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._ring = ring
-        self._due = NEVER
+        self._due = self._rings = NEVER
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, due: float) -> None:
         """Ring at `due`, in the loop's seconds, instead of any time set before; `NEVER` is not at all."""
         self._due = due
-        if due < NEVER and (self._timer is None or due < self._timer.when()):
+        if due < NEVER and (self._timer is None or due < self._rings):
             self._run_until(due)
 
     def _run_until(self, due: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._rings = due  # uvloop's handle for what is due at once does not tell
         self._timer = self._loop.call_at(due, self._look)
 
     def _look(self) -> None:
