@@ -58,36 +58,48 @@ class Attempts:
 
     async def run(self, draft: Draft, routes: tuple[Route, ...], commit: Commit, index: int) -> Receipt:
         """Try; try again those refused for the moment; turn to the next route where nothing can have been delivered."""
-        receipt: Receipt | None = None
-        open_for = draft.envelope
-        position = 0
-        most = routes[0].connection.retries if routes[0].connection.retries is not None else self._retries
-        for attempt in range(max(most, 1) + len(routes)):
-            route = routes[position]
-            if receipt is None:
-                report = await self.once(draft, open_for, route, commit)
-                receipt = _first(report, draft, route, index)
-            else:
-                report = await self._again(draft, open_for, route, commit)
-                receipt = receipt.merge(report, provider=route.connection.provider, doubtful=receipt.unknown)
-            if _whole(receipt) or not (waiting := self._waiting(receipt, route)):
-                break
+        route = routes[0]
+        report = await self.once(draft, draft.envelope, route, commit)
+        composed = draft.composed
+        receipt = Receipt.of(
+            report,
+            message_id=composed.message_id,
+            envelope=draft.envelope,
+            size=composed.size,
+            provider=route.connection.provider,
+            index=index,
+        )
+        if not _whole(receipt):
+            receipt = await self._go_on(draft, routes, commit, receipt, report)
+        return _with_kept_back(receipt, draft) if draft.kept_back else receipt
+
+    async def _go_on(
+        self, draft: Draft, routes: tuple[Route, ...], commit: Commit, receipt: Receipt, report: Report
+    ) -> Receipt:
+        """What comes of further tries, after one that not everybody accepted."""
+        route, position = routes[0], 0
+        most = route.connection.retries if route.connection.retries is not None else self._retries
+        tries = 0
+        while not _whole(receipt) and (waiting := self._waiting(receipt, route)):
             further = position + 1 < len(routes) and _takes(draft, routes[position + 1])
             if further and not receipt.accepted and not receipt.unknown:
                 position += 1
                 draft = self._drafter.moved(draft, route, routes[position])
+                route = routes[position]
             elif (
                 receipt.attempts - position > (max(most, 1) if receipt.unknown else most)
                 or (report.retry_after_s or 0.0) > PATIENCE_S
             ):
                 break
             else:
-                await self._clock.sleep(report.retry_after_s or BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
-            open_for = Envelope(sender=open_for.sender, recipients=tuple(status.address for status in waiting))
-        assert receipt is not None
+                await self._clock.sleep(report.retry_after_s or BACKOFF_S[min(tries, len(BACKOFF_S) - 1)])
+            tries += 1
+            open_for = Envelope(sender=draft.envelope.sender, recipients=tuple([status.address for status in waiting]))
+            report = await self._again(draft, open_for, route, commit)
+            receipt = receipt.merge(report, provider=route.connection.provider, doubtful=receipt.unknown)
         if not _whole(receipt):
             receipt = explained(receipt, self._registry.provider(route.connection.provider))
-        return _with_kept_back(receipt, draft) if draft.kept_back else receipt
+        return receipt
 
     def _waiting(self, receipt: Receipt, route: Route) -> list[RecipientStatus]:
         """Those that may be tried again."""
@@ -152,19 +164,6 @@ def _whole(receipt: Receipt) -> bool:
         if status.outcome != "accepted":
             return False
     return bool(receipt.statuses)
-
-
-def _first(report: Report, draft: Draft, route: Route, index: int) -> Receipt:
-    """The receipt of the first attempt."""
-    composed = draft.composed
-    return Receipt.of(
-        report,
-        message_id=composed.message_id,
-        envelope=draft.envelope,
-        size=composed.size,
-        provider=route.connection.provider,
-        index=index,
-    )
 
 
 def _with_kept_back(receipt: Receipt, draft: Draft) -> Receipt:
