@@ -17,7 +17,7 @@ const mail = number => work.distinct
 async function run(count) {
     let next = 0;
     const one = async () => { while (next < count) await transport.sendMail(mail(next++)); };
-    await Promise.all(Array.from({ length: work.sessions * 2 }, one));
+    await Promise.all(Array.from({ length: work.sessions * 3 }, one));
 }
 
 (async () => {

@@ -47,7 +47,7 @@ async def mailwright(measured: Callable[[Callable[[int], Awaitable[None]]], Awai
                 for _ in left:
                     await mailer.send(raw, envelope=envelope)
 
-            await asyncio.gather(*(some() for _ in range(WORK.get("at_once", SESSIONS * 2))))
+            await asyncio.gather(*(some() for _ in range(WORK.get("at_once", SESSIONS * 3))))
 
         await measured(run)
 
