@@ -38,6 +38,8 @@ TEXT = "Dear reader,\n\n" + "Lorem ipsum dolor sit amet, consectetur adipiscing 
 HTML = "<p>Dear reader,</p>" + "<p>Lorem ipsum dolor sit amet, <b>consectetur</b> adipiscing elit.</p>\n" * 5
 CHUNKING = {"extensions": ["PIPELINING", "CHUNKING", "8BITMIME"], "on_unknown": "retry", "at_once": 16}
 """Work that may be sent again where its outcome is unknown, at a server that takes whole messages in chunks."""
+ONE_BODY = frozenset({"smtp-source", "bare pipelining"})
+"""What sends one body again and again: a program in C, and the ceiling of what asyncio can do."""
 WORKLOADS: dict[str, dict[str, Any]] = {
     "send 1 kB, 10 sessions": {"count": 4000, "sessions": 10},
     "send 1 kB, 10 sessions, warm": {"count": 4000, "sessions": 10, "warm": 8000},
@@ -109,13 +111,14 @@ def tools() -> tuple[dict[str, Any], dict[str, str]]:
         found["smtp-source"] = source
     else:
         absent["smtp-source"] = "needs postfix"
+    found["bare pipelining"] = [sys.executable, str(HERE / "peers" / "send_bare.py")]
     return found, absent
 
 
 def report(name: str, commands: dict[str, Any], rounds: int) -> str:
     """One table."""
     work = {"distinct": False, "raw": RAW, "text": TEXT, "html": HTML, "delay": 0, **WORKLOADS[name]}
-    taking_part = [tool for tool in commands if tool != "smtp-source" or not work["distinct"]]
+    taking_part = [tool for tool in commands if not (work["distinct"] and tool in ONE_BODY)]
 
     def one(tool: str) -> dict[str, Any]:
         with sink(work["delay"], work.get("extensions", ())) as port:
