@@ -221,7 +221,7 @@ class Lanes:
             self._invite(session)
             return b""
         if (begun := self._begin(session, lane)) is not None:
-            return begun.begin()
+            return begun.commands()
         self._ending[session] = lane
         return b""
 

@@ -240,7 +240,7 @@ class Session:
         exchange = self._exchange(leg, submission, until, follow=follow)
         self.sent += 1
         self._protocol.ask(exchange)
-        self._protocol.write(exchange.begin())
+        self._protocol.write(exchange.commands())
         return exchange
 
     async def deliver_at_once(self, submission: Submission, commit: Commit, until: float) -> tuple[Report, bool]:
