@@ -239,7 +239,12 @@ class Mailer:
                 it down knows after a crash which messages may have gone.
 
         Yields:
-            Receipts in order of completion, with `index`. Nothing is raised for a message: see `Receipt.error`.
+            Receipts in order of completion, with `index`. Nothing is raised for a message: see `Receipt.error`. Closing
+            the generator early cancels what is under way.
+
+        Raises:
+            MailwrightError: For what is wrong with the connection, before the first.
+            Exception: What reading `messages`, or `on_commit`, raised; what was under way has ended then.
         """
         return self._sending.send_many(messages, concurrency=concurrency, on_commit=on_commit)
 
