@@ -143,7 +143,7 @@ class Exchange:
         """What to write now; nothing while an answer is awaited."""
         commands = self.transaction.commands()
         if self._shown and commands:
-            _wire.debug("C: %s", "MAIL RCPT DATA" if commands.count(b"\r\n") > 1 else commands[:4].decode("ascii"))
+            _wire.debug("C: %s", " ".join(dict.fromkeys(line[:4].decode("ascii") for line in commands.splitlines())))
         return commands
 
     async def run(self, commit: Commit) -> None:
@@ -175,6 +175,8 @@ class Exchange:
         self.octets = len(octets)
         self._protocol.ask(self)
         self._protocol.write_soon(b"%bBDAT %d LAST\r\n%bRSET\r\n" % (self.commands(), len(octets), octets))
+        if self._shown:
+            _wire.debug("C: [%d octets] RSET", self.octets)
         self.transaction.dot_sent()
         self._asked = perf_counter()
         async with asyncio.timeout_at(self._until):
