@@ -133,8 +133,8 @@ class Mailer:
     async def warm_up(self, sessions: int | None = None) -> None:
         """Open sessions before the first message, so that it does not wait for connecting, TLS and login.
 
-        Of the first connection; sessions that are open already count. One that gets no message within 30 seconds is closed,
-        as any that rests. Connections over HTTP have no sessions, and nothing happens.
+        Of the first connection; sessions that are open already count. One that gets no message within ``limits.idle`` is
+        closed, as any that rests. Connections over HTTP have no sessions, and nothing happens.
 
         Args:
             sessions: How many there shall be; None: as many as ``limits.connections`` allows, which is the most in any case.
@@ -239,7 +239,12 @@ class Mailer:
                 it down knows after a crash which messages may have gone.
 
         Yields:
-            Receipts in order of completion, with `index`. Nothing is raised for a message: see `Receipt.error`.
+            Receipts in order of completion, with `index`. Nothing is raised for a message: see `Receipt.error`. Closing
+            the generator early cancels what is under way.
+
+        Raises:
+            MailwrightError: For what is wrong with the connection, before the first.
+            Exception: What reading `messages`, or `on_commit`, raised; what was under way has ended then.
         """
         return self._sending.send_many(messages, concurrency=concurrency, on_commit=on_commit)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from mailwright.errors import MailwrightError
     from mailwright.model import ConnectionInfo, Receipt
 
-SCOPE = "mailwright"
+SCOPE: Final = "mailwright"
+_Instruments: TypeAlias = tuple[Any, Any, Any, Any]
+"""A tracer, the kind of its spans, what makes one the current one, and the histogram."""
 
 
 def observed(connection: ConnectionInfo) -> Observation | Unobserved:
     """One message being sent, for ``with``."""
-    return UNOBSERVED if _instruments() is None else Observation(connection)
+    instruments = _instruments()
+    return UNOBSERVED if instruments is None else Observation(connection, instruments)
 
 
 class Unobserved:
@@ -43,27 +46,28 @@ UNOBSERVED: Final = Unobserved()
 
 
 class Observation:
-    """One message being sent.
+    """One message being sent; see `observed`.
 
     Args:
         connection: Its provider and name become attributes.
+        instruments: OpenTelemetry's.
     """
 
-    def __init__(self, connection: ConnectionInfo) -> None:
+    def __init__(self, connection: ConnectionInfo, instruments: _Instruments) -> None:
         self._connection = connection
-        self._instruments = _instruments()
+        self._tracer, self._kind, self._use, self._duration = instruments
         self._span: Any = None
         self._current: Any = None
-        self.status = "failed"
+        self._status = "failed"
 
     def __enter__(self) -> Self:
-        if self._instruments is not None:
-            tracer, kind, current, _ = self._instruments
-            self._started, self._attributes = perf_counter(), _attributes(self._connection)
-            span = tracer.start_span(f"send {self._connection.provider}", kind=kind, attributes=self._attributes)
-            if span.is_recording():
-                self._span, self._current = span, current(span, end_on_exit=True)
-                self._current.__enter__()
+        self._started, self._attributes = perf_counter(), _attributes(self._connection)
+        span = self._tracer.start_span(
+            f"send {self._connection.provider}", kind=self._kind, attributes=self._attributes
+        )
+        if span.is_recording():
+            self._span, self._current = span, self._use(span, end_on_exit=True)
+            self._current.__enter__()
         return self
 
     def __exit__(
@@ -71,15 +75,11 @@ class Observation:
     ) -> None:
         if self._current is not None:
             self._current.__exit__(kind, error, trace)
-        if self._instruments is not None:
-            attributes = {**self._attributes, "mailwright.status": self.status}
-            self._instruments[-1].record(perf_counter() - self._started, attributes)
+        self._duration.record(perf_counter() - self._started, {**self._attributes, "mailwright.status": self._status})
 
     def ended(self, receipt: Receipt) -> None:
         """What became of it."""
-        if self._instruments is None:
-            return
-        self.status = receipt.status
+        self._status = receipt.status
         if self._span is None:
             return
         self._span.set_attributes(
@@ -95,7 +95,7 @@ class Observation:
     def failed(self, error: MailwrightError) -> None:
         """What kept it from leaving."""
         if self._span is not None:
-            self._span.set_attributes({"error.type": error.code, "mailwright.status": self.status})
+            self._span.set_attributes({"error.type": error.code, "mailwright.status": self._status})
 
 
 def _attributes(connection: ConnectionInfo) -> dict[str, str]:
@@ -114,7 +114,7 @@ def _counts(receipt: Receipt) -> dict[str, int]:
 
 
 @cache
-def _instruments() -> tuple[Any, Any, Any, Any] | None:
+def _instruments() -> _Instruments | None:
     try:
         from opentelemetry import metrics, trace  # noqa: PLC0415 - optional
     except ImportError:

@@ -20,7 +20,7 @@ from mailwright.errors import AddressError, AuthError, MailwrightError
 from mailwright.mime import compose
 from mailwright.model import Limits, Report, SmtpEndpoint, Timeouts
 from mailwright.sasl import passwords, tokens
-from mailwright.smtp import DotStuffer, mail_from, rcpt_to
+from mailwright.smtp import DotStuffer, closed, mail_from, rcpt_to
 from mailwright.spi import SaslMechanism, SaslOffer, Settings, Submission
 from mailwright.system import SystemClock
 from mailwright.testing import Fault, ScriptedServer
@@ -209,6 +209,7 @@ async def test_S04_smuggling_in_text(sequence: str) -> None:  # noqa: N802
 def test_S05_stuffing_is_the_same_in_chunks() -> None:  # noqa: N802
     data = b".a\r\n..\r\n.\r\nx.\r\n\r\n.\r\n"
     whole = DotStuffer().feed(data)
+    assert closed(data) == whole + DotStuffer().end()
     for step in range(1, 8):
         parts = DotStuffer()
         assert b"".join(parts.feed(data[at : at + step]) for at in range(0, len(data), step)) == whole

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from mailwright import Envelope
 from mailwright.errors import MailwrightError, SessionError
 from mailwright.model import Reply
-from mailwright.smtp import Capabilities, DotStuffer, ProtocolError, ReplyParser, State, Transaction, mail_from, rcpt_to
+from mailwright.smtp import (
+    Capabilities,
+    DotStuffer,
+    ProtocolError,
+    ReplyParser,
+    State,
+    Transaction,
+    closed,
+    mail_from,
+    rcpt_to,
+)
 from mailwright.smtp.commands import auth_lines, xtext
 
 
@@ -60,6 +70,7 @@ def test_dots_are_doubled_whatever_the_chunks(pieces: list[bytes], step: int) ->
     assert b"".join(parts.feed(data[i : i + step]) for i in range(0, len(data), step)) == at_once
     assert whole.end() == parts.end()
     wire = at_once + whole.end()
+    assert closed(data) == wire
     assert wire.index(b"\r\n.\r\n" if not wire.startswith(b".\r\n") else b".\r\n") >= len(wire) - 5
     unstuffed = b"\r\n".join(line.removeprefix(b".") for line in at_once.split(b"\r\n"))
     assert unstuffed == data

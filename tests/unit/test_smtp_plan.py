@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mailwright import Envelope
 from mailwright.errors import MessageError
 from mailwright.model import Dsn, RecipientStatus, Reply, Report
-from mailwright.smtp import Capabilities, Job, Leg, further, plan, rcpt_to, server_id
+from mailwright.smtp import Capabilities, Job, Leg, Plan, further, plain_leg, plan, rcpt_to, server_id
 
 
 def capabilities(*lines: str) -> Capabilities:
@@ -40,6 +40,26 @@ def test_what_a_server_cannot_take_is_refused_before_mail(lines: list[str], opti
     with pytest.raises(MessageError, match=reason) as caught:
         plan(job(**options), capabilities(*lines))
     assert (caught.value.permanent, caught.value.stage) == (True, "mail")
+
+
+OFFERS = ["SIZE", "SIZE 9", "SIZE 10", "SIZE 0", "SMTPUTF8", "LIMITS RCPTMAX=1", "LIMITS", "8BITMIME", "DSN"]
+
+
+@given(
+    st.lists(st.sampled_from(OFFERS), max_size=4),
+    st.sampled_from([None, "s@x", "ö@x"]),
+    st.lists(st.sampled_from(["a@x", "b@y", "ö@x"]), min_size=1, max_size=3),
+)
+def test_the_short_look_at_a_plain_message_says_what_the_long_one_does(
+    lines: list[str], sender: str | None, recipients: list[str]
+) -> None:
+    wanted, offered = job(*recipients, sender=sender), capabilities(*lines)
+    if (leg := plain_leg(wanted.envelope, wanted.size, offered)) is not None:
+        assert plan(wanted, offered) == Plan(legs=(leg,))
+
+
+def test_the_short_look_is_enough_for_plain_messages() -> None:
+    assert plain_leg(job().envelope, 10, capabilities("SIZE 10", "8BITMIME", "PIPELINING")) is not None
 
 
 def test_binary_octets_go_where_they_are_taken() -> None:

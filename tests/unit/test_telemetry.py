@@ -61,7 +61,7 @@ def test_a_span_tells_the_outcome(seen: Any, outbox_capture: Capture) -> None:
 def test_without_the_api_nothing_is_missed() -> None:
     program = (
         "import sys; sys.modules['opentelemetry'] = None\n"
-        "from mailwright.telemetry import Observation\nfrom mailwright.model import ConnectionInfo\n"
-        "with Observation(ConnectionInfo(provider='smtp')) as found: assert found is not None\n"
+        "from mailwright.telemetry import UNOBSERVED, observed\nfrom mailwright.model import ConnectionInfo\n"
+        "with observed(ConnectionInfo(provider='smtp')) as found: assert found is UNOBSERVED\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

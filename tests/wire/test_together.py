@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -82,6 +84,14 @@ async def test_the_first_one_asks_the_others_come_whole() -> None:
         assert not any(message.bare for message in server.messages)
         assert verbs(server)[:9] == ["EHLO", "MAIL", "RCPT", "DATA", "MAIL", "RCPT", "BDAT", "RSET", "MAIL"]
         assert sender.counters.ahead == 19
+
+
+async def test_the_trace_shows_what_was_said(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="mailwright.wire")
+    async with ScriptedServer() as server:
+        await all_of(transport(server), [letter(1), letter(2)])
+    said = [re.sub(r"\d+", "n", text) for record in caplog.records if (text := record.getMessage()).startswith("C: ")]
+    assert said[-4:] == ["C: MAIL RCPT DATA", "C: [n octets]", "C: MAIL RCPT", "C: [n octets] RSET"]
 
 
 @pytest.mark.parametrize("change", [{"mask": ["CHUNKING"]}, {"mask": ["PIPELINING"]}, {"may_repeat": False}])

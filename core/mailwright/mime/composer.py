@@ -21,7 +21,7 @@ _PRIORITY: Final = {
     Priority.HIGH: ("X-Priority: 1 (Highest)", "Importance: High", "Priority: urgent"),
     Priority.LOW: ("X-Priority: 5 (Lowest)", "Importance: Low", "Priority: non-urgent"),
 }
-_NORMAL: Final = Priority.NORMAL
+_NORMAL: Final = Priority.NORMAL  # an enum's members are slow to reach
 _TRIES: Final = 8
 _STRUCTURED: Final = 900  # stretches of other people's header fields stay whole up to this
 

@@ -39,7 +39,8 @@ _BLANKS: Final = b" \t"
 _CRLF: Final = b"\r\n"
 _END: Final = b"\r\n\r\n"  # of the header
 _NOTHING: Final[frozenset[Need]] = frozenset()
-_REMEMBERED: Final = 8192  # octets of a header whose names are
+_REMEMBERED: Final = 8192
+"""Octets of a header, at most, whose names `_shape` remembers: others' headers may be as long as they like."""
 
 _BLANK: Final = Message()
 

@@ -3,8 +3,9 @@
 from mailwright.model.address import Address
 from mailwright.model.connection import Connection, ConnectionInfo, Limits, SmtpEndpoint, Timeouts, Tls
 from mailwright.model.delivery import Envelope, Receipt, RecipientStatus, Reply, Report, error_result, failure
-from mailwright.model.message import Attachment, Calendar, Content, Dsn, Message, Part, Priority, RawPart
+from mailwright.model.message import Dsn, Message, Priority
 from mailwright.model.node import ContentSource, NodeDocument, StoreResult, Trust
+from mailwright.model.parts import Attachment, Calendar, Content, Part, RawPart
 from mailwright.model.settings import Secret, Settings
 from mailwright.model.tokens import ClientGrant, Grant, JwtGrant, LoginUrls, RefreshGrant, SuppliedToken, SupplyGrant
 

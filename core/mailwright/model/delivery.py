@@ -38,8 +38,9 @@ def _mailbox(value: str | Address | None) -> str | None:
 def _mailboxes(value: str | Address | Iterable[str | Address]) -> tuple[str, ...]:
     items = (value,) if isinstance(value, (str, Address)) else value
     found = [item.email if type(item) is Address else _mailbox(item) for item in items]
-    unique = dict.fromkeys(found) if len(found) > 1 else found
-    return tuple([email for email in unique if email is not None] if None in unique else unique)  # type: ignore[arg-type]
+    if len(found) > 1 or None in found:  # mostly there is one
+        found = [email for email in dict.fromkeys(found) if email is not None]
+    return tuple(found)  # type: ignore[arg-type]
 
 
 @frozen(kw_only=True)

@@ -1,14 +1,14 @@
-"""Dot-stuffing (RFC 5321 §4.5.2) over chunks of any size."""
+"""Dot-stuffing (RFC 5321 §4.5.2): of a whole message, and over chunks of any size."""
 
 from __future__ import annotations
 
 
-def closed(message: bytes, following: bytes = b"") -> bytes:
-    """A whole message as DATA takes it: leading dots doubled, the dot behind it, and what follows in the same write."""
+def closed(message: bytes) -> bytes:
+    """A whole message as DATA takes it: leading dots doubled, and the dot behind it. As `DotStuffer`, in less time."""
     stuffed = message.replace(b"\n.", b"\n..")
     if stuffed.startswith(b"."):
         stuffed = b"." + stuffed
-    return b"".join((stuffed, b".\r\n" if stuffed.endswith(b"\n") or not stuffed else b"\r\n.\r\n", following))
+    return stuffed + (b".\r\n" if stuffed.endswith(b"\n") or not stuffed else b"\r\n.\r\n")
 
 
 class DotStuffer:

@@ -43,7 +43,8 @@ class Exchange:
         timeouts: For each stage.
         until: When the time for the message is over, on the loop's clock.
         attended: The task writes the body.
-        follow: The next transaction's commands, asked for when the final dot is written; they ride in the same write.
+        follow: The next transaction's commands, asked for when the final dot is written; they ride in the same write. By
+            default there are none.
 
     Attributes:
         octets: Of the body on the wire.
@@ -104,7 +105,7 @@ class Exchange:
             if self._waiter is None or not self._waiter.done():  # else its task was told of something meanwhile
                 self._short_body()
         elif state is _ASKING:
-            if commands := self.begin():
+            if commands := self.commands():
                 self._protocol.write(commands)
             self._protocol.expect(self, self._timeouts.command, self._until)
         elif state is _EMPTY:
@@ -138,11 +139,11 @@ class Exchange:
 
     # -- for the task
 
-    def begin(self) -> bytes:
-        """The next commands."""
+    def commands(self) -> bytes:
+        """What to write now; nothing while an answer is awaited."""
         commands = self.transaction.commands()
         if self._shown and commands:
-            _wire.debug("C: %s", "MAIL RCPT DATA" if commands.count(b"\r\n") > 1 else commands[:4].decode("ascii"))
+            _wire.debug("C: %s", " ".join(dict.fromkeys(line[:4].decode("ascii") for line in commands.splitlines())))
         return commands
 
     async def run(self, commit: Commit) -> None:
@@ -152,7 +153,7 @@ class Exchange:
             commit: Awaited just before the final dot.
         """
         transaction = self.transaction
-        while transaction.state is _ASKING or transaction.state is _EMPTY:
+        while transaction.state is _ASKING:
             await self._answer(self._timeouts.command)
         if self._broken is not None:
             raise self._broken
@@ -173,7 +174,9 @@ class Exchange:
         self._protocol.check()
         self.octets = len(octets)
         self._protocol.ask(self)
-        self._protocol.write_soon(b"%bBDAT %d LAST\r\n%bRSET\r\n" % (self.begin(), len(octets), octets))
+        self._protocol.write_soon(b"%bBDAT %d LAST\r\n%bRSET\r\n" % (self.commands(), len(octets), octets))
+        if self._shown:
+            _wire.debug("C: [%d octets] RSET", self.octets)
         self.transaction.dot_sent()
         self._asked = perf_counter()
         async with asyncio.timeout_at(self._until):
@@ -211,7 +214,7 @@ class Exchange:
             self._broken = error
             self.wake()
             return
-        self._close(octets)
+        self._end(closed(octets))
         self._protocol.expect(self, self._timeouts.reply, self._until)
 
     async def _body(self, commit: Commit) -> None:
@@ -227,19 +230,7 @@ class Exchange:
             await self._committed(commit)
         if self.transaction.state is _BODY:  # no early refusal
             self._protocol.check()
-            if stuffer is None:
-                self._close(octets)
-            else:
-                self._end(stuffer.end())
-
-    def _close(self, octets: bytes) -> None:
-        """Write a whole body."""
-        following = self._following()
-        written = closed(octets, following)
-        self.octets = len(written) - len(following)
-        if self._shown:
-            _wire.debug("C: [%d octets]", self.octets)
-        self._protocol.write(written)
+            self._end(closed(octets) if stuffer is None else stuffer.end())
 
     async def _stream(self, stuffer: DotStuffer) -> None:
         """All but the dot; an early refusal ends it."""
@@ -294,14 +285,14 @@ class Exchange:
         self._protocol.expect(self, NEVER, self._until)
 
     def _end(self, end: bytes) -> None:
-        """Write what ends the message."""
+        """Write what ends the message, and the next one's commands in the same write."""
         self.octets += len(end)
         if self._shown:
             _wire.debug("C: [%d octets]", self.octets)
         self._protocol.write(end + self._following())
 
     def _following(self) -> bytes:
-        """The next message's commands, to ride behind the last octet of this one, which is written now."""
+        """What rides behind the last octet of this message, which is on its way now."""
         follow, self._follow = self._follow, bytes  # once; and it may know this exchange: no cycles
         following = b"" if self.transaction.one_too_many else follow()
         self.transaction.dot_sent()

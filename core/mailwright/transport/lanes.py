@@ -57,16 +57,16 @@ class Lane:
         session, started = self.session, self.started
         return session is not None and started is not None and session.is_behind(started)
 
+    @property
+    def is_gone(self) -> bool:
+        """Cancelled, or too late."""
+        return self.turn is None or self.turn.done()
+
     def give(self, session: Session | None) -> None:
         """Its turn has come."""
         assert self.turn is not None
         self.session = session
         self.turn.set_result(None)
-
-    @property
-    def is_gone(self) -> bool:
-        """Cancelled, or too late."""
-        return self.turn is None or self.turn.done()
 
 
 class Lanes:
@@ -137,7 +137,7 @@ class Lanes:
         session, started = lane.session, lane.started
         if session is not None and started is not None:
             # Without the body nothing is delivered, so hang up; but not on the message before this one.
-            if session.is_behind(started):
+            if lane.is_behind:
                 started.abandon(lambda: self.break_off(lane))
             else:
                 self.break_off(lane)
@@ -151,11 +151,11 @@ class Lanes:
             self.leave(session)
 
     def _watch_for(self, until: float) -> None:
+        """Look whose time is over at `until`, which is before any other time set."""
         if self._watch is None:
             self._watch = Watchdog(self._look)
-        if until < self._first_due:
-            self._first_due = until
-            self._watch.set(until)
+        self._first_due = until
+        self._watch.set(until)
 
     def _look(self) -> None:
         """Tell those whose time is over."""
@@ -165,7 +165,6 @@ class Lanes:
             if lane.until <= now and lane.turn is not None and not lane.turn.done():
                 message = "the time for this message is over: all sessions are busy"
                 lane.turn.set_exception(SessionError(message, code="ETIMEDOUT"))
-        self._first_due = NEVER
         self._watch_for(min((lane.until for lane in waiting if lane.until > now), default=NEVER))
 
     def break_off(self, lane: Lane) -> None:
@@ -221,7 +220,7 @@ class Lanes:
             self._invite(session)
             return b""
         if (begun := self._begin(session, lane)) is not None:
-            return begun.begin()
+            return begun.commands()
         self._ending[session] = lane
         return b""
 

@@ -121,8 +121,7 @@ class SmtpTransport:
         if session is not None:
             if started is not None and (settled := session.settled(started)) is not None:
                 self._messages += 1
-                if lane.heir is None:
-                    await self._pass_on(lane, session)
+                await self._pass_on(lane, session)
                 return settled
             report, noticed = await self._through(session, lane, commit, started)
             if noticed:

@@ -1,4 +1,4 @@
-"""One SMTP session, ready for messages: drives the transaction machine over the wire."""
+"""One SMTP session, ready for messages: which transactions each needs, one after the other, and what came of them."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class Session:
         self._pipelining = "PIPELINING" in capabilities
         self._chunking = "CHUNKING" in capabilities
         self._most = capabilities.limit("MAILMAX")
+        self._spoilt = False
         self.capabilities = capabilities
         self.ehlo = ehlo
         self.sent = 0
-        self._spoilt = False
 
     @property
     def usable(self) -> bool:
@@ -82,7 +82,7 @@ class Session:
 
     @property
     def in_step(self) -> bool:
-        """Whether the connection stands, and every answer so far belonged to a command."""
+        """Whether others may come along: the connection stands, and every answer so far belonged to a command."""
         return self._protocol.in_step and not self._spoilt
 
     def rest(self, limit_s: float) -> None:
@@ -140,13 +140,13 @@ class Session:
             len(submission.envelope.recipients) == 1
             and self._pipelining
             and self._chunking
-            and self._protocol.in_step
-            and not self._spoilt
+            and self.in_step
             and self._only_leg(submission) is not None
             and submission.composed.size <= CHUNK
         )
 
     def _only_leg(self, submission: Submission) -> Leg | None:
+        """The transaction that is all a message needs here; None where it needs several, or is refused."""
         composed, message = submission.composed, submission.message
         try:
             if not composed.needs and message.dsn is None and not message.require_tls:
@@ -240,7 +240,7 @@ class Session:
         exchange = self._exchange(leg, submission, until, follow=follow)
         self.sent += 1
         self._protocol.ask(exchange)
-        self._protocol.write(exchange.begin())
+        self._protocol.write(exchange.commands())
         return exchange
 
     async def deliver_at_once(self, submission: Submission, commit: Commit, until: float) -> tuple[Report, bool]:
