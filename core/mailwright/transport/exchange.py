@@ -192,7 +192,7 @@ class Exchange:
         protocol = self._protocol
         protocol.check()
         protocol.expect(self, limit_s, self._until)
-        waiter = self._waiter = asyncio.get_running_loop().create_future()
+        waiter = self._waiter = self._protocol.create_future()
         try:
             await waiter
         finally:

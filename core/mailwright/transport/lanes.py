@@ -82,6 +82,7 @@ class Lanes:
     """
 
     def __init__(self, count: int, *, per_session: int, idle_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
         self._count = self._free = count
         self._per_session = per_session
         self._idle_s = idle_s
@@ -115,7 +116,7 @@ class Lanes:
             self._at_rest.clear()
             lane.session = self._rested()
             return lane
-        turn = lane.turn = asyncio.get_running_loop().create_future()
+        turn = lane.turn = self._loop.create_future()
         (self._waiting.appendleft if again else self._waiting.append)(lane)
         if self._ending:
             self._join()
@@ -159,7 +160,7 @@ class Lanes:
 
     def _look(self) -> None:
         """Tell those whose time is over."""
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         waiting = [*self._waiting, *(lane for lane in self._begun if lane.is_behind)]
         for lane in waiting:
             if lane.until <= now and lane.turn is not None and not lane.turn.done():

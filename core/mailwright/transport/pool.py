@@ -39,7 +39,7 @@ class Counters:
 
 
 class SmtpTransport:
-    """Implements `mailwright.spi.Transport`.
+    """Implements `mailwright.spi.Transport`; made in a running event loop, it belongs to that loop.
 
     Args:
         endpoint: Host, port, TLS.
@@ -66,6 +66,7 @@ class SmtpTransport:
         self._authenticator = authenticator
         self._limits = limits
         self._clock = clock
+        self._loop = asyncio.get_running_loop()  # on 3.11 asking for it is a system call
         self._lanes = Lanes(limits.connections, per_session=limits.messages_per_session, idle_s=limits.idle)
         self._total_s = connection.timeouts.total
         self._closed = False
@@ -82,7 +83,7 @@ class SmtpTransport:
         if self._closed:
             error = SessionError("the mailer is closed", command="API")
             return Report.all(submission.envelope, "rejected", stage="connect", permanent=False, error=error)
-        until = asyncio.get_running_loop().time() + max(0.0, submission.deadline - self._clock.monotonic())
+        until = self._loop.time() + max(0.0, submission.deadline - self._clock.monotonic())
         commit = _once(submission.commit)
         report = await self._attempt(submission, commit, until)
         recipients = submission.envelope.recipients
@@ -204,7 +205,7 @@ class SmtpTransport:
 
     async def _opened_ahead(self, most: int) -> None:
         if self._lanes.spare(most):
-            session = await self._opened(asyncio.get_running_loop().time() + self._total_s)
+            session = await self._opened(self._loop.time() + self._total_s)
             await self._offer(session)
 
     async def verify(self) -> AsyncIterator[str]:

@@ -171,6 +171,10 @@ class WireProtocol(asyncio.BufferedProtocol):
         """Its answers come after those that are owed now; its commands are written by the caller."""
         self._asked.append(one)
 
+    def create_future(self) -> asyncio.Future[None]:
+        """Of its event loop."""
+        return self._loop.create_future()
+
     async def command(self, line: bytes, limit_s: float) -> Reply:
         """Write one command; its answer.
 
