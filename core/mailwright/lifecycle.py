@@ -16,6 +16,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mailwright.errors import MailwrightError, PluginError, Veto
@@ -50,14 +51,14 @@ class Lifecycle:
         self._registry = registry
         self._limit_s = limit_s
 
-    @property
+    @cached_property
     def signs(self) -> bool:
-        """Whether a hook sees the octets before they leave."""
+        """Whether a hook sees the octets before they leave; loads every plugin."""
         return bool(self._registry.hooks("mailwright_before_send"))
 
-    @property
+    @cached_property
     def observed(self) -> bool:
-        """Whether a hook is told of outcomes."""
+        """Whether a hook is told of outcomes; loads every plugin."""
         return bool(self._registry.hooks("mailwright_after_send") or self._registry.hooks("mailwright_send_failed"))
 
     async def before_compose(self, message: Message, connection: ConnectionInfo) -> Message:

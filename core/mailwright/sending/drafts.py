@@ -142,7 +142,7 @@ class Drafter:
         if route.composes:
             raise composes_itself(route)
         return mime.ready(
-            mime.octets_of(message),
+            message if type(message) is bytes else mime.octets_of(message),
             author=route.author,
             message_id=lambda domain: new_message_id(domain, self._entropy),
             date=self._clock.now(),

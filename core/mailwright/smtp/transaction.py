@@ -63,7 +63,7 @@ class Transaction:
     Args:
         envelope: Who is told.
         mail_parameters: ESMTP parameters of MAIL.
-        rcpt_parameters: Of RCPT, for each recipient.
+        rcpt_parameters: Of RCPT, for each recipient; None: none.
         pipelining: Write all commands at once.
         chunking: The body goes in BDAT chunks.
         at_once: It goes with the commands, as one chunk, and RSET behind it; needs `pipelining` and `chunking`.
@@ -92,7 +92,7 @@ class Transaction:
         envelope: Envelope,
         *,
         mail_parameters: Sequence[str] = (),
-        rcpt_parameters: Callable[[str], Sequence[str]] = lambda recipient: (),
+        rcpt_parameters: Callable[[str], Sequence[str]] | None = None,
         pipelining: bool = False,
         chunking: bool = False,
         at_once: bool = False,
@@ -104,7 +104,7 @@ class Transaction:
         self._in_step = not pipelining
         commands = self._commands = [mail_from(envelope.sender, mail_parameters)]
         for address in self._recipients:
-            commands.append(rcpt_to(address, rcpt_parameters(address)))  # noqa: PERF401 - a comprehension is a call more
+            commands.append(rcpt_to(address, rcpt_parameters(address) if rcpt_parameters is not None else ()))  # noqa: PERF401 - a comprehension is a call more
         if not chunking:
             commands.append(b"DATA\r\n")
         self.chunking = chunking

@@ -49,6 +49,7 @@ class Exchange:
     Attributes:
         octets: Of the body on the wire.
         receive: Takes the next answer; tells whether it was the last.
+        waiter: What its task waits for until there is something to do for it.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Exchange:
         self._timeouts = timeouts
         self._until = until
         self._attended = attended or composed.size > ONE_WRITE or transaction.chunking
-        self._waiter: asyncio.Future[None] | None = None
+        self.waiter: asyncio.Future[None] | None = None
         self._abandoned: Callable[[], None] | None = None
         self._broken: Exception | None = None
         self._shown = _wire.isEnabledFor(logging.DEBUG)
@@ -102,7 +103,7 @@ class Exchange:
         if self._abandoned is not None:
             self.wake()
         elif state is _BODY and not self._attended:
-            if self._waiter is None or not self._waiter.done():  # else its task was told of something meanwhile
+            if self.waiter is None or not self.waiter.done():  # else its task was told of something meanwhile
                 self._short_body()
         elif state is _ASKING:
             if commands := self.commands():
@@ -120,22 +121,18 @@ class Exchange:
 
     def wake(self) -> None:
         """There is something to do for the task."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-            self._waiter = None
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+            self.waiter = None
         elif self._abandoned is not None:
             abandoned, self._abandoned = self._abandoned, None
             abandoned()
 
     # -- for the lanes
 
-    def wakes(self, waiter: asyncio.Future[None] | None) -> None:
-        """When there is something to do for the task, tell it by `waiter`; it waits until then."""
-        self._waiter = waiter
-
     def abandon(self, ended: Callable[[], None]) -> None:
         """The task is gone: say no more; `ended` is called when the turn comes, or the connection is lost."""
-        self._waiter, self._abandoned = None, ended
+        self.waiter, self._abandoned = None, ended
 
     # -- for the task
 
@@ -192,11 +189,11 @@ class Exchange:
         protocol = self._protocol
         protocol.check()
         protocol.expect(self, limit_s, self._until)
-        waiter = self._waiter = self._protocol.create_future()
+        waiter = self.waiter = self._protocol.create_future()
         try:
             await waiter
         finally:
-            self._waiter = None
+            self.waiter = None
 
     async def _committed(self, commit: Commit) -> None:
         """Pass the point of no return."""

@@ -247,13 +247,12 @@ class Lanes:
         if not self._waiting:
             return None
         first = self._waiting[0]
-        exchange = session.begin(first.submission, first.until, partial(self.follow, first))
+        exchange = session.begin(first.submission, first.until, partial(self.follow, first), first.turn)
         if exchange is None:
             return None
         self._waiting.popleft()
         first.session, first.started = session, exchange
         self._begun.add(first)
-        exchange.wakes(first.turn)
         if before is not None:
             before.heir = exchange
             self.ahead += 1

@@ -84,7 +84,7 @@ class SmtpTransport:
             error = SessionError("the mailer is closed", command="API")
             return Report.all(submission.envelope, "rejected", stage="connect", permanent=False, error=error)
         until = self._loop.time() + max(0.0, submission.deadline - self._clock.monotonic())
-        commit = _once(submission.commit)
+        commit = no_commit if submission.commit is no_commit else _once(submission.commit)
         report = await self._attempt(submission, commit, until)
         recipients = submission.envelope.recipients
         while len(report.statuses) < len(recipients):
@@ -248,8 +248,6 @@ class SmtpTransport:
 
 def _once(commit: Commit) -> Commit:
     """The commit point is passed once, before the first of several final dots, and of several sessions."""
-    if commit is no_commit:
-        return commit
     passed = False
 
     async def first() -> None:

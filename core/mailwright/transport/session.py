@@ -106,13 +106,20 @@ class Session:
 
     # -- one message behind another
 
-    def begin(self, submission: Submission, until: float, follow: Callable[[], bytes]) -> Exchange | None:
+    def begin(
+        self,
+        submission: Submission,
+        until: float,
+        follow: Callable[[], bytes],
+        waiter: asyncio.Future[None] | None,
+    ) -> Exchange | None:
         """Begin a message behind those under way; None where it needs more than one plain transaction.
 
         Args:
             submission: What to deliver.
             until: When its time is over, on the loop's clock.
             follow: The next message's commands, asked for when this one's last dot is written.
+            waiter: What its task waits for until there is something to do for it.
 
         Returns:
             Its transaction, whose commands the caller writes.
@@ -120,6 +127,7 @@ class Session:
         if not self._pipelining or (leg := self._only_leg(submission)) is None:
             return None
         exchange = self._exchange(leg, submission, until, follow=follow)
+        exchange.waiter = waiter
         self.sent += 1
         self._protocol.ask(exchange)
         return exchange
@@ -172,7 +180,7 @@ class Session:
         transaction = Transaction(
             leg.envelope,
             mail_parameters=leg.mail,
-            rcpt_parameters=leg.rcpt,
+            rcpt_parameters=None if leg.dsn is None else leg.rcpt,
             pipelining=self._pipelining,
             chunking=at_once or large or "binarymime" in composed.needs,
             at_once=at_once,
