@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -135,12 +136,13 @@ class SmtpTransport:
         return report
 
     async def _opened(self, until: float) -> Session:
+        session: Session | None = None
         try:
-            async with asyncio.timeout_at(until):
-                session = await self._opener.open()
-        except TimeoutError:
-            self._lanes.leave(None)
-            raise SessionError(_LATE, code="ETIMEDOUT") from None
+            with contextlib.suppress(TimeoutError):  # raised behind it, ours does not know its frames: no cycles
+                async with asyncio.timeout_at(until):
+                    session = await self._opener.open()
+            if session is None:
+                raise SessionError(_LATE, code="ETIMEDOUT")
         except BaseException:
             self._lanes.leave(None)
             raise
