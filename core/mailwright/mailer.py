@@ -48,7 +48,7 @@ class Mailer:
         on_unknown: What becomes of recipients whose outcome is unknown: ``hold`` reports them; ``retry`` sends to them
             again with the same Message-ID, at least once more, so perhaps twice; and a session may then carry several
             messages that are not answered yet, where the server offers CHUNKING.
-        attachment_limit: Octets of one attachment; None: no limit.
+        attachment_limit: Octets of one attachment; None: no limit, but 50 MB for what is fetched from a URL.
         attach_root: Folder that ``file`` attachments may come from; None: none may.
         clock, entropy: Time and randomness.
     """

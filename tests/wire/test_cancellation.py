@@ -68,6 +68,20 @@ def letter(subject: str, size: int, *, committed: bool = True) -> Submission:
     )
 
 
+def one_session(server: ScriptedServer) -> SmtpTransport:
+    return SmtpTransport(
+        SmtpEndpoint(host=server.host, port=server.port, tls="none"),
+        Connection(provider="smtp", settings=Settings()),
+        limits=Limits(connections=1),
+        authenticator=None,
+        clock=SystemClock(),
+    )
+
+
+def subjects(server: ScriptedServer) -> list[str]:
+    return [message.raw.partition(b"Subject: ")[2].partition(b"\r\n")[0].decode() for message in server.messages]
+
+
 @pytest.mark.parametrize("tls", ["none", "starttls", "tls"])
 @pytest.mark.parametrize("size", [100, 700_000], ids=["one write", "chunks"])
 @pytest.mark.parametrize("committed", [True, False])
@@ -97,7 +111,7 @@ async def test_S21_cancelled_at_each_await(tls: Any, size: int, committed: bool)
             second = await sender.deliver(letter(f"second{at}", 100))
             assert [status.outcome for status in second.statuses] == ["accepted"]
             await sender.aclose()
-        held = [message.raw.partition(b"Subject: ")[2].partition(b"\r\n")[0].decode() for message in server.messages]
+        held = subjects(server)
     assert at > 5
     assert all(held.count(f"first{number}") <= 1 and held.count(f"second{number}") == 1 for number in range(1, at + 1))
     assert held.count(f"first{at}") == 1
@@ -116,13 +130,7 @@ async def test_S21_cancelled_at_each_await_among_others(place: int, may_repeat: 
         at, cancelled = 0, True
         while cancelled:
             at += 1
-            sender = SmtpTransport(
-                SmtpEndpoint(host=server.host, port=server.port, tls="none"),
-                Connection(provider="smtp", settings=Settings()),
-                limits=Limits(connections=1),
-                authenticator=None,
-                clock=SystemClock(),
-            )
+            sender = one_session(server)
             letters = [
                 evolve(letter(f"{number}-{at}", 100, committed=committed), may_repeat=may_repeat) for number in range(5)
             ]
@@ -140,7 +148,7 @@ async def test_S21_cancelled_at_each_await_among_others(place: int, may_repeat: 
             assert isinstance(reports.pop(place), asyncio.CancelledError if cancelled else Report)
             assert [status.outcome for report in reports for status in report.statuses] == ["accepted"] * 4  # type: ignore[union-attr]
             await sender.aclose()
-        held = [message.raw.partition(b"Subject: ")[2].partition(b"\r\n")[0].decode() for message in server.messages]
+        held = subjects(server)
     assert at > 1
     for number in range(5):
         counts = [held.count(f"{number}-{turn}") for turn in range(1, at + 1)]
@@ -158,13 +166,7 @@ async def test_S21_cancelled_at_each_turn_of_the_loop(place: int) -> None:  # no
         turns, over = 0, False
         while not over:
             turns += 1
-            sender = SmtpTransport(
-                SmtpEndpoint(host=server.host, port=server.port, tls="none"),
-                Connection(provider="smtp", settings=Settings()),
-                limits=Limits(connections=1),
-                authenticator=None,
-                clock=SystemClock(),
-            )
+            sender = one_session(server)
             letters = [letter(f"{number}-{turns}", 100, committed=False) for number in range(5)]
             tasks = [asyncio.create_task(sender.deliver(one)) for one in letters]
             for _ in range(turns):
@@ -175,7 +177,7 @@ async def test_S21_cancelled_at_each_turn_of_the_loop(place: int) -> None:  # no
             assert isinstance(reports.pop(place), Report if over else asyncio.CancelledError)
             assert [status.outcome for report in reports for status in report.statuses] == ["accepted"] * 4  # type: ignore[union-attr]
             await sender.aclose()
-        held = [message.raw.partition(b"Subject: ")[2].partition(b"\r\n")[0].decode() for message in server.messages]
+        held = subjects(server)
     assert turns > 5
     for number in range(5):
         counts = [held.count(f"{number}-{turn}") for turn in range(1, turns + 1)]

@@ -287,6 +287,23 @@ async def test_what_is_not_delivered_is_not_kept_either(script: Any) -> None:
 
 
 @pytest.mark.usefixtures("collector")
+async def test_what_the_trace_shows_is_not_kept_either(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "mailwright.wire")
+    async with ScriptedServer() as server:
+        sender = transport(server.port)
+        letters = [letter(f"n{number}") for number in range(5)]
+        kept = [weakref.ref(each.composed) for each in letters]
+        reports = await asyncio.gather(*map(sender.deliver, letters))
+        assert set(outcomes(reports)) == {"accepted"}
+        await sender.aclose()
+        del letters, reports, sender
+        caplog.clear()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert [one() for one in kept] == [None] * 5
+
+
+@pytest.mark.usefixtures("collector")
 async def test_what_is_cancelled_is_not_kept_either() -> None:
     async with ScriptedServer(faults=[Fault(stage="final", kind="hang", times=1)]) as server:
         sender = transport(server.port)

@@ -55,7 +55,7 @@ class SendEmailNode:
         outbox: Takes asynchronous runs on durably; it needs a saved connection. Default: that of ``MAILWRIGHT_OUTBOX``;
             without one they run here.
         retries: Further tries, where the connection says nothing.
-        attachment_limit: Octets of one attachment; None: no limit.
+        attachment_limit: Octets of one attachment; None: no limit, but 50 MB for what is fetched from a URL.
         attach_root: Folder that ``file`` attachments may come from.
         on_result: Called with the final outcome of every run that this process sends; may be a coroutine function.
         render_timeout: Seconds one rendering may take; it is done in a process of its own then. For templates that

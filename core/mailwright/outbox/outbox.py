@@ -54,7 +54,7 @@ class Outbox:
         token_store: Where tokens are kept; default: the user's.
         policy: When to try again, and for how long.
         retention: How long ended messages are kept.
-        attachment_limit: Octets of one attachment; None: no limit.
+        attachment_limit: Octets of one attachment; None: no limit, but 50 MB for what is fetched from a URL.
         attach_root: Folder that ``file`` attachments may come from.
         lease_s: Seconds without a sign of life after which a worker's messages go to another one.
         clock, entropy: Time and randomness.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -76,7 +77,7 @@ class Exchange:
         self._abandoned: Callable[[], None] | None = None
         self._broken: Exception | None = None
         self._shown = _wire.isEnabledFor(logging.DEBUG)
-        self.receive = self._receive_and_show if self._shown else transaction.receive
+        self.receive = partial(_receive_and_show, transaction) if self._shown else transaction.receive
         self._started = self._asked = perf_counter()
         self.octets = 0
 
@@ -92,10 +93,6 @@ class Exchange:
     def close(self) -> bool:
         """Whether the session ends with it."""
         return self.transaction.close
-
-    def _receive_and_show(self, reply: Reply) -> bool:
-        _wire.debug("S: %s %s", reply.code, reply.enhanced or "")
-        return self.transaction.receive(reply)
 
     def advance(self) -> None:
         """Ask on; a short body and a lone dot need nobody; another body is for the task."""
@@ -294,6 +291,11 @@ class Exchange:
         following = b"" if self.transaction.one_too_many else follow()
         self.transaction.dot_sent()
         return following
+
+
+def _receive_and_show(transaction: Transaction, reply: Reply) -> bool:
+    _wire.debug("S: %s %s", reply.code, reply.enhanced or "")
+    return transaction.receive(reply)
 
 
 async def _sliced(composed: Composed) -> AsyncIterator[bytes]:
