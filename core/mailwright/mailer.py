@@ -206,7 +206,7 @@ class Mailer:
             SendError: Nobody was accepted; `permanent` is None when that is not certain.
             MailwrightError: Before a session was opened: a bad message, document, secret or plugin.
         """
-        receipt = await (self._made or self._sending).send(message, envelope)
+        receipt = await self._sending.send(message, envelope)
         for status in receipt.statuses:
             if status.outcome == "accepted":
                 return receipt

@@ -85,12 +85,13 @@ class Routes:
         self._entropy = entropy
         self._checked = False
         self._tasks: dict[asyncio.AbstractEventLoop, asyncio.Task[tuple[Route, ...]]] = {}
-        self._known: dict[asyncio.AbstractEventLoop, tuple[Route, ...]] = {}
 
     @property
     def known(self) -> tuple[Route, ...]:
         """Those of this event loop, if they are open; else none."""
-        return self._known.get(asyncio.get_running_loop(), ())
+        task = self._tasks.get(asyncio.get_running_loop())
+        opened = task is not None and task.done() and not task.cancelled() and task.exception() is None
+        return task.result() if task is not None and opened else ()
 
     async def opened(self) -> tuple[Route, ...]:
         """Those of this event loop, opened once however many tasks ask; no session is opened yet."""
@@ -99,23 +100,17 @@ class Routes:
         if task is None:
             for stale in [one for one in self._tasks if one.is_closed()]:
                 del self._tasks[stale]
-                self._known.pop(stale, None)
             task = self._tasks[loop] = loop.create_task(self._open_all())
         try:
-            routes = await asyncio.shield(task)
+            return await asyncio.shield(task)
         except MailwrightError:
             if self._tasks.get(loop) is task:
                 del self._tasks[loop]
             raise
-        if self._tasks.get(loop) is task:
-            self._known[loop] = routes
-        return routes
 
     async def aclose(self) -> None:
         """Finish what is under way and close every session of this event loop; safe to repeat."""
-        loop = asyncio.get_running_loop()
-        self._known.pop(loop, None)
-        task = self._tasks.pop(loop, None)
+        task = self._tasks.pop(asyncio.get_running_loop(), None)
         if task is None:
             return
         try:
